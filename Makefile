@@ -1,0 +1,63 @@
+# make lab   opens the lab            make test      the tests (minutes)
+# make check lint, format and types   make test-all  the tests, and then the slow ones
+#
+# The first run builds .venv; later runs find it ready. PYTHON=python3.12 picks another interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# One torch thread in each of the two test processes; more only fight over the cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+.PHONY: help venv lab test test-slow test-all check format clean clean-all
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+venv: | $(VENV)/pyvenv.cfg
+
+lab: $(VENV)/lab.stamp
+	$(BIN)/selfextend-viz lab notebooks/00_lab.ipynb
+
+test: $(VENV)/dev.stamp
+	$(PYTEST) -n 2 --dist worksteal
+
+test-slow: $(VENV)/dev.stamp
+	$(PYTEST) -m slow
+
+# Asked for together in one make, `test` runs once.
+test-all: test test-slow
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+clean-all: clean
+	rm -rf $(VENV)
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; \
+	v >= (3, 11) or sys.exit(f"selfextend_viz needs Python 3.11 or newer, but $(PYTHON) is {v[0]}.{v[1]}; say make PYTHON=python3.11 (or newer)")'
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	{ echo "$(PYTHON) cannot make virtual environments; on Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/lab.stamp: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab]"
+	@touch $@
+
+# dev brings lab with it, so one install serves both.
+$(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $(VENV)/lab.stamp $@

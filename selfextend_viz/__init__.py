@@ -1,0 +1,95 @@
+"""Self-Extend (arXiv 2401.01325), seen and used: position maps, exact attention, a demo model and a lab.
+
+Names are loaded when they are first used, so that importing the package, its positions and its plots
+costs no torch and no transformers.
+
+Examples
+--------
+>>> import selfextend_viz as sv
+>>> sv.SelfExtend(group_size=2, neighbor_window=4).capacity(7)
+10
+>>> [str(method) for method in sv.suggest(4096, 16384)][:2]
+['SelfExtend(G=10, w_n=1024)', 'SelfExtend(G=8, w_n=512)']
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from selfextend_viz.attention import attend, attention_logits, implementations
+    from selfextend_viz.checkpoints import load_model
+    from selfextend_viz.demo import load_demo
+    from selfextend_viz.experiments.divergence import divergence
+    from selfextend_viz.experiments.passkey import passkey
+    from selfextend_viz.experiments.perplexity import perplexity, token_losses
+    from selfextend_viz.patch import context_length, describe, extend, extended, is_extended, restore
+    from selfextend_viz.plots import plot_divergence, plot_passkey, plot_perplexity, plot_position_map, plot_reach
+    from selfextend_viz.positions import (
+        Band,
+        PlainRoPE,
+        SelfExtend,
+        relative_positions,
+        suggest,
+        tiles,
+        visible_pairs,
+    )
+    from selfextend_viz.widgets import lab
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Band",
+    "PlainRoPE",
+    "SelfExtend",
+    "attend",
+    "attention_logits",
+    "context_length",
+    "describe",
+    "divergence",
+    "extend",
+    "extended",
+    "implementations",
+    "is_extended",
+    "lab",
+    "load_demo",
+    "load_model",
+    "passkey",
+    "perplexity",
+    "plot_divergence",
+    "plot_passkey",
+    "plot_perplexity",
+    "plot_position_map",
+    "plot_reach",
+    "relative_positions",
+    "restore",
+    "suggest",
+    "tiles",
+    "token_losses",
+    "visible_pairs",
+]
+
+_HOMES = {
+    "attention": ("attend", "attention_logits", "implementations"),
+    "checkpoints": ("load_model",),
+    "demo": ("load_demo",),
+    "experiments.divergence": ("divergence",),
+    "experiments.passkey": ("passkey",),
+    "experiments.perplexity": ("perplexity", "token_losses"),
+    "patch": ("context_length", "describe", "extend", "extended", "is_extended", "restore"),
+    "plots": ("plot_divergence", "plot_passkey", "plot_perplexity", "plot_position_map", "plot_reach"),
+    "positions": ("Band", "PlainRoPE", "SelfExtend", "relative_positions", "suggest", "tiles", "visible_pairs"),
+    "widgets": ("lab",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])
