@@ -1,0 +1,48 @@
+"""Where each token is told it stands: bands of distances, in integers, and what follows from them.
+
+Symbols: L pretrained context length, G ``group_size``, w_n ``neighbor_window``, N sequence length,
+i query position, j key position, d = i - j. NumPy and the standard library only.
+"""
+
+from selfextend_viz.positions.bands import (
+    Band,
+    Method,
+    PlainRoPE,
+    Positions,
+    band_index,
+    pair_bands,
+    pair_positions,
+    relative_positions,
+    true_position,
+    visible_pairs,
+    whole_number,
+)
+from selfextend_viz.positions.self_extend import (
+    SelfExtend,
+    SuggestedSelfExtend,
+    inside_trained_region,
+    suggest,
+)
+from selfextend_viz.positions.tiling import Tile, TileRun, tile_runs, tiles
+
+__all__ = [
+    "Band",
+    "Method",
+    "PlainRoPE",
+    "Positions",
+    "SelfExtend",
+    "SuggestedSelfExtend",
+    "Tile",
+    "TileRun",
+    "band_index",
+    "inside_trained_region",
+    "pair_bands",
+    "pair_positions",
+    "relative_positions",
+    "suggest",
+    "tile_runs",
+    "tiles",
+    "true_position",
+    "visible_pairs",
+    "whole_number",
+]

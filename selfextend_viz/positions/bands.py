@@ -1,0 +1,198 @@
+"""Bands of distances, the positions they tell, and the maps that follow from them.
+
+Positions are written with ``//``, ``%``, ``+``, ``-`` and ``*`` only, so that one definition serves ints, NumPy arrays
+and torch tensors.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Positions = Any
+"""An int, a NumPy array or a torch tensor of positions."""
+
+
+def whole_number(name: str, value: object, *, at_least: int = 1) -> int:
+    """Check that a value is a whole number in range, and return it as a plain ``int``.
+
+    Parameters
+    ----------
+    name
+        What the number is called in the message.
+    value
+        Any object; NumPy integers are accepted, bools and floats are not.
+    at_least
+        The smallest number allowed.
+
+    Raises
+    ------
+    TypeError
+        If the value is a bool or not an integer.
+    ValueError
+        If it is smaller than ``at_least``.
+    """
+    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+        raise TypeError(
+            f"{name} must be a whole number, not {value!r} ({type(value).__name__}); use an int >= {at_least}"
+        )
+    number = operator.index(value)
+    if number < at_least:
+        raise ValueError(f"{name} is {number}, but must be at least {at_least}")
+    return number
+
+
+def check_interval(nearest: int, beyond: int | None) -> None:
+    """Check that ``nearest <= d < beyond`` holds at least one distance, else raise ``TypeError`` or ``ValueError``."""
+    whole_number("nearest", nearest, at_least=0)
+    if beyond is not None and whole_number("beyond", beyond) <= nearest:
+        raise ValueError(f"the band [{nearest}, {beyond}) is empty; beyond must be at least {nearest + 1}")
+
+
+def true_position(positions: Positions) -> Positions:
+    """Return the positions unchanged: where a token really stands."""
+    return positions
+
+
+@dataclass(frozen=True)
+class Band:
+    """Where queries and keys are said to stand, for the distances ``nearest <= i - j < beyond``.
+
+    Inside a band the relative position is ``query_position(i) - key_position(j)``, so that a band is one
+    ordinary rotary attention.
+
+    Attributes
+    ----------
+    query_position, key_position
+        Map true positions to the ones told; :func:`true_position` where they are the same.
+    nearest, beyond
+        The interval of distances; ``beyond=None`` means no far limit.
+    visible
+        Narrows the interval: ``(i, j) -> bool``, elementwise.
+    heads
+        Which query heads the band belongs to.
+    """
+
+    query_position: Callable[[Positions], Positions] = true_position
+    key_position: Callable[[Positions], Positions] = true_position
+    nearest: int = 0
+    beyond: int | None = None
+    visible: Callable[[Positions, Positions], Any] | None = None
+    heads: slice = field(default_factory=lambda: slice(None), hash=False)
+
+    def __post_init__(self) -> None:
+        check_interval(self.nearest, self.beyond)
+
+    def sees(self, query: Positions, key: Positions) -> Any:
+        """Say, elementwise, whether the pair of true positions ``(i, j)`` belongs to this band."""
+        distance = query - key
+        seen = distance >= self.nearest
+        if self.beyond is not None:
+            seen = seen & (distance < self.beyond)
+        if self.visible is not None:
+            seen = seen & self.visible(query, key)
+        return seen
+
+
+@runtime_checkable
+class Method(Protocol):
+    """A way to tell a model where its tokens stand: a frozen dataclass whose ``str`` is a short label."""
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """Disjoint bands; a pair in none of them is not seen."""
+        ...
+
+
+@dataclass(frozen=True)
+class PlainRoPE:
+    """What the stock model does: every key at its true distance, all earlier keys seen."""
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """One identity band."""
+        return (Band(),)
+
+    def __str__(self) -> str:
+        return "stock"
+
+
+def pair_bands(method: Method, query: Positions, key: Positions) -> NDArray[np.int64]:
+    """Which band of a method holds each pair of true positions; -1 where the key is not seen.
+
+    Parameters
+    ----------
+    method
+        Any method.
+    query, key
+        Integer arrays that broadcast against each other; the result has their common shape.
+
+    Raises
+    ------
+    ValueError
+        If two bands claim one pair.
+    """
+    query, key = np.broadcast_arrays(np.asarray(query), np.asarray(key))
+    index = np.full(query.shape, -1, dtype=np.int64)
+    for number, band in enumerate(method.bands):
+        seen = np.asarray(band.sees(query, key), dtype=bool)
+        if (clash := seen & (index >= 0)).any():
+            i, j, first = (int(values[clash][0]) for values in (query, key, index))
+            raise ValueError(
+                f"bands {first} and {number} of {method} both hold query {i}, key {j}; bands must be disjoint"
+            )
+        index = np.where(seen, number, index)
+    return index
+
+
+def pair_positions(method: Method, query: Positions, key: Positions) -> NDArray[Any]:
+    """How far away each key is said to be, for pairs of true positions; -1 where it is not seen.
+
+    int64, or float64 for a method whose positions are not whole numbers. Arguments and errors as in
+    :func:`pair_bands`.
+    """
+    query, key = np.broadcast_arrays(np.asarray(query), np.asarray(key))
+    index = pair_bands(method, query, key)
+    result: NDArray[Any] = np.full(index.shape, -1, dtype=np.int64)
+    for number, band in enumerate(method.bands):
+        result = np.where(index == number, band.query_position(query) - band.key_position(key), result)
+    return result
+
+
+def _triangle(length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    places = np.arange(whole_number("length", length))
+    return places[:, None], places[None, :]
+
+
+def band_index(method: Method, length: int) -> NDArray[np.int64]:
+    """:func:`pair_bands` of every pair: int64 ``[N, N]`` (query, key), -1 where the key is not seen."""
+    return pair_bands(method, *_triangle(length))
+
+
+def relative_positions(method: Method, length: int) -> NDArray[Any]:
+    """:func:`pair_positions` of every pair: ``[N, N]`` (query, key), -1 where the key is not seen.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the length is not a whole number >= 1, or two bands claim one pair.
+    """
+    return pair_positions(method, *_triangle(length))
+
+
+def visible_pairs(method: Method, length: int) -> NDArray[np.bool_]:
+    """Which keys each query sees, in any head: bool ``[N, N]`` (query, key).
+
+    Raises
+    ------
+    ValueError
+        If the length is below 1.
+    """
+    query, key = _triangle(length)
+    seen = [np.asarray(band.sees(query, key), dtype=bool) for band in method.bands]
+    return np.logical_or.reduce(seen)
