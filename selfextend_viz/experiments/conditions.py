@@ -1,0 +1,88 @@
+"""The conditions an experiment compares: stock, its controls, and methods."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from selfextend_viz.experiments.rows import BLINDFOLD, CONDITIONS, SINKS, STOCK, TRUNCATE
+from selfextend_viz.methods.masking import SinksAtTrueDistance, SlidingWindow
+from selfextend_viz.patch import context_length, extended, is_extended
+from selfextend_viz.positions import Method, PlainRoPE
+
+Wanted = str | Method | None
+"""``None`` or ``"stock"``, ``"blindfold"``, ``"truncate"``, ``"sinks"``, or any method."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is done to the model, or to the text it reads.
+
+    Attributes
+    ----------
+    label
+        As rows show it.
+    method
+        What the model is lent; ``None`` for the stock model.
+    last
+        How many of the last tokens the model is shown; ``None`` for all.
+    """
+
+    label: str
+    method: Method | None = None
+    last: int | None = None
+
+    def lent(self, model: Any, implementation: str) -> AbstractContextManager[Any]:
+        """A block in which the model runs under this condition."""
+        if self.method is not None:
+            return extended(model, self.method, implementation=implementation)
+        return extended(model, PlainRoPE()) if is_extended(model) else nullcontext(model)
+
+
+def resolve(wanted: Wanted, model: Any) -> Condition:
+    """The condition that a name or a method stands for; the controls take L from the model.
+
+    Raises
+    ------
+    ValueError
+        If the name is not known.
+    TypeError
+        If it is neither a name nor a method.
+    """
+    if wanted is None or wanted == STOCK:
+        return Condition(STOCK)
+    if wanted == BLINDFOLD:
+        return Condition(BLINDFOLD, SlidingWindow(context_length(model)))
+    if wanted == SINKS:
+        return Condition(SINKS, SinksAtTrueDistance(context_length(model)))
+    if wanted == TRUNCATE:
+        return Condition(TRUNCATE, last=context_length(model))
+    if isinstance(wanted, str):
+        raise ValueError(f"unknown condition {wanted!r}; choose one of {', '.join(CONDITIONS)}, or give a method")
+    if not isinstance(wanted, Method):
+        raise TypeError(f"a condition is a name or a method with bands, not {wanted!r} ({type(wanted).__name__})")
+    return Condition(str(wanted), wanted)
+
+
+def resolve_all(conditions: Sequence[Wanted], model: Any) -> list[Condition]:
+    """All conditions, which must differ by their labels.
+
+    Raises
+    ------
+    TypeError
+        If one condition is given instead of a list of them.
+    ValueError
+        If there are none, or two have one label.
+    """
+    if conditions is None or isinstance(conditions, str | Method):
+        raise TypeError(f"conditions must be a list, not {conditions!r} alone; put it in brackets")
+    found = [resolve(wanted, model) for wanted in conditions]
+    labels = [condition.label for condition in found]
+    if not found:
+        raise ValueError('conditions has 0 entries; give at least one, such as "stock"')
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise ValueError(f"condition {twice!r} is given {labels.count(twice)} times; name each once")
+    return found

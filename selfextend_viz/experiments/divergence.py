@@ -1,0 +1,176 @@
+"""Attention-logit divergence: what long distances do to each head's logits, and what a method makes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from selfextend_viz.experiments.conditions import Condition, resolve
+from selfextend_viz.experiments.head_rows import Survey
+from selfextend_viz.experiments.heads import distance_edges, sample_rows
+from selfextend_viz.experiments.losses import decoder_states, output_layer
+from selfextend_viz.experiments.needle import Needle
+from selfextend_viz.experiments.random_heads import random_divergence
+from selfextend_viz.experiments.rows import STOCK, HeadRow, LogitRow, OutputRow
+from selfextend_viz.patch import LayerView, context_length, observe
+from selfextend_viz.positions import Method, PlainRoPE, whole_number
+
+__all__ = ["divergence", "random_divergence"]
+
+QUERIES = 64
+BINS = 48
+
+
+def divergence(
+    model: Any,
+    ids: Sequence[int] | Tensor,
+    method: Method,
+    *,
+    queries: int = QUERIES,
+    bins: int | Sequence[int] = BINS,
+    needle: tuple[int, int] | None = None,
+    answer_rows: Sequence[int] | None = None,
+    seed: int = 0,
+    stream: str = "method",
+    implementation: str = "auto",
+) -> Iterator[LogitRow | HeadRow | OutputRow]:
+    """Compare attention logits of stock and method at N, on one stream of q and k, with what training taught.
+
+    Four forwards at most: the stock model on the last L tokens (the in-range reference), stock and method at N, and
+    with a needle the stock model on a text cut to L. Only sampled rows of logits are ever held: ``queries * N`` numbers
+    a head, one layer at a time.
+
+    Parameters
+    ----------
+    model
+        A transformers causal language model in evaluation mode.
+    ids
+        One text's tokens, ``[N]``.
+    method
+        What is compared with stock, such as ``SelfExtend(8, 64)``.
+    queries
+        Rows sampled, from the second half of the text and from beyond L where it is longer.
+    bins
+        How many bins of true distance, half of them below L, or their edges.
+    needle, answer_rows
+        Span of a key's tokens, and positions of the queries that foretell the answer (``Prompt.needle`` and
+        ``Prompt.answer_rows``); the last position if left out.
+    seed
+        Chooses the rows.
+    stream
+        Whose q and k are looked at: ``"method"`` (every layer's inputs are those of the working model, so each head
+        shows what the distances alone do to it) or ``"stock"`` (later layers inherit what earlier ones broke).
+    implementation
+        Attention implementation of the forwards.
+
+    Yields
+    ------
+    LogitRow
+        (a) For each head, condition (``"reference"``, ``"stock"``, the method's label) and bin.
+    HeadRow
+        (b) to (e) For each head, after its logit rows.
+    OutputRow
+        (f) For stock and method, at the end.
+
+    Raises
+    ------
+    TypeError, ValueError
+        At once, if an argument is out of range or does not fit the text.
+    """
+    tokens = torch.as_tensor(ids, dtype=torch.long, device=model.device).flatten()
+    length, trained = len(tokens), context_length(model)
+    if length < 2:
+        raise ValueError(f"ids has {length} tokens; give one text of at least 2")
+    if stream not in ("method", STOCK):
+        raise ValueError(f"unknown stream {stream!r}; choose 'method' or 'stock'")
+    resolve(method, model)
+    found = None if needle is None else Needle.of(needle, answer_rows, length)
+    if found is not None:
+        found.cut(length, trained)
+    generator = torch.Generator().manual_seed(whole_number("seed", seed, at_least=0))
+    start = max(length // 2, trained) if length > trained else length // 2
+    within = min(length, trained)
+    sampled, sampled_within = (
+        sample_rows(*bounds, whole_number("queries", queries), generator)
+        for bounds in ((start, length), (within // 2, within))
+    )
+    span = None if found is None else (found.start, found.stop)
+    edges = checked_edges(bins, length, trained)
+    survey = Survey(method, length, trained, edges, sampled=len(sampled), needle=span)
+    return _Run(model, tokens, survey, sampled, sampled_within, found, stream, implementation).rows()
+
+
+def checked_edges(bins: int | Sequence[int], length: int, trained: int) -> list[int]:
+    """Edges of distance bins: of so many bins, or as given.
+
+    Raises
+    ------
+    ValueError
+        If given edges do not rise from 0 on, or miss L.
+    """
+    if not isinstance(bins, Sequence):
+        return distance_edges(length, trained, whole_number("bins", bins))
+    edges = [whole_number("bins", edge, at_least=0) for edge in bins]
+    rising = all(low < high for low, high in zip(edges, edges[1:], strict=False))
+    if len(edges) < 2 or not rising or (edges[0] < trained < edges[-1] and trained not in edges):
+        raise ValueError(f"bins must be edges that rise, with L = {trained} among them, not {list(bins)}")
+    return edges
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """The forwards of one comparison."""
+
+    model: Any
+    tokens: Tensor
+    survey: Survey
+    sampled: Tensor
+    sampled_within: Tensor
+    needle: Needle | None
+    stream: str
+    implementation: str
+
+    def rows(self) -> Iterator[LogitRow | HeadRow | OutputRow]:
+        plain, method = PlainRoPE(), self.survey.method
+        within = self.tokens[-min(len(self.tokens), self.survey.context_length) :]
+        reference = self._look(within, self.sampled_within, self.survey.see_reference, plain)
+        asking = torch.tensor(self.needle.rows if self.needle else (), dtype=torch.long)
+        observed = method if self.stream == "method" else plain
+        states = self._look(self.tokens, torch.cat((self.sampled, asking)), self.survey.see_length, observed)
+        if self.needle is not None:
+            kept, moved = self.needle.cut(len(self.tokens), self.survey.context_length)
+            see = partial(self.survey.see_cut, span=(moved.start, moved.stop))
+            self._look(self.tokens[kept], torch.tensor(moved.rows), see, plain)
+        yield from self.survey.rows()
+        for label, lent in {STOCK: plain, str(method): method}.items():
+            same = lent == observed
+            yield self._output_row(label, reference, states if same else self._states(lent))
+
+    def _look(self, tokens: Tensor, rows: Tensor, see: Callable[[LayerView], None], method: Method) -> Tensor:
+        """Run the decoder with `see` looking on; the states of the last tokens, one for each row within L."""
+        with torch.inference_mode(), observe(self.model, rows, see, method=method, implementation=self.implementation):
+            return self._compared(decoder_states(self.model, tokens[None]))
+
+    def _states(self, method: Method) -> Tensor:
+        with torch.inference_mode(), Condition(str(method), method).lent(self.model, self.implementation):
+            return self._compared(decoder_states(self.model, self.tokens[None]))
+
+    def _compared(self, states: Tensor) -> Tensor:
+        """States ``[rows, width]`` at the rows sampled within the last L tokens."""
+        last = min(len(self.tokens), self.survey.context_length)
+        return states[0, states.shape[1] - last :][self.sampled_within.to(states.device)]
+
+    def _output_row(self, label: str, reference: Tensor, states: Tensor) -> OutputRow:
+        with torch.inference_mode():
+            logits_of = output_layer(self.model)
+            log_p, log_q = (logits_of(part).float().log_softmax(-1) for part in (reference, states))
+            divergences = (log_p.exp() * (log_p - log_q)).sum(-1).double()
+        count = len(divergences)
+        error = float(divergences.std() / math.sqrt(count)) if count > 1 else math.nan
+        return OutputRow(label, len(self.tokens), count, float(divergences.mean()), error)

@@ -1,0 +1,71 @@
+"""Losses of a text's tokens from one forward, without ever holding logits of all positions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+HEAD_CHUNK = 1024
+
+
+def sequence_losses(model: Any, ids: Tensor, *, first: int = 1, chunk_size: int = HEAD_CHUNK) -> Tensor:
+    """Negative log-likelihoods, in nats, of the tokens from `first` on, each given all before it.
+
+    One forward of the decoder; the output layer runs on `chunk_size` positions at a time.
+
+    Parameters
+    ----------
+    model
+        A transformers causal language model, stock or extended.
+    ids : Tensor
+        Token ids ``[batch, length]``.
+    first
+        Index of the first token that is scored.
+
+    Returns
+    -------
+    Tensor
+        float32 ``[batch, length - first]``.
+    """
+    hidden = decoder_states(model, ids)[:, first - 1 : -1]
+    logits_of = output_layer(model)
+    losses = torch.empty(hidden.shape[:2], dtype=torch.float32, device=hidden.device)
+    for start in range(0, hidden.shape[1], chunk_size):
+        stop = min(start + chunk_size, hidden.shape[1])
+        logits = rearrange(logits_of(hidden[:, start:stop]).float(), "b n v -> b v n")
+        targets = ids[:, first + start : first + stop].to(logits.device)
+        losses[:, start:stop] = cross_entropy(logits, targets, reduction="none")
+    return losses
+
+
+def decoder_states(model: Any, ids: Tensor) -> Tensor:
+    """Last hidden states ``[batch, length, width]`` of the model without its output layer."""
+    states: Tensor = model.get_decoder()(input_ids=ids, use_cache=False).last_hidden_state
+    return states
+
+
+def output_layer(model: Any) -> Callable[[Tensor], Tensor]:
+    """From hidden states to logits, with the scalings and the cap that some models apply after the output layer.
+
+    Raises
+    ------
+    ValueError
+        If the model has no output layer.
+    """
+    head, config = model.get_output_embeddings(), model.config.get_text_config(decoder=True)
+    if head is None:
+        raise ValueError(f"{type(model).__name__} has no output layer; load it with AutoModelForCausalLM")
+    scale = getattr(config, "logit_scale", None) or 1.0  # Cohere multiplies
+    scale /= getattr(config, "logits_scaling", None) or 1.0  # Granite divides
+    cap = getattr(config, "final_logit_softcapping", None)  # Gemma
+
+    def logits_of(hidden: Tensor) -> Tensor:
+        logits: Tensor = head(hidden) * scale if scale != 1.0 else head(hidden)
+        return cap * torch.tanh(logits / cap) if cap else logits
+
+    return logits_of
