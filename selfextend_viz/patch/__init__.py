@@ -1,0 +1,28 @@
+"""Lend a method to a Hugging Face transformers model, and give the model back exactly as it was.
+
+The only part of the package that touches transformers' internals. transformers hands every supported model's
+attention to a registered function, with queries and keys already rotated; a band only turns them on by the difference
+between the told and the true position, so that no forward is rewritten and caches stay ordinary.
+"""
+
+from selfextend_viz.patch.attention_function import BeyondReachWarning, register
+from selfextend_viz.patch.describe import Description, describe
+from selfextend_viz.patch.lending import extend, extended, is_extended, restore
+from selfextend_viz.patch.models import SUPPORTED, context_length
+from selfextend_viz.patch.observe import LayerView, observe
+
+__all__ = [
+    "SUPPORTED",
+    "BeyondReachWarning",
+    "Description",
+    "LayerView",
+    "context_length",
+    "describe",
+    "extend",
+    "extended",
+    "is_extended",
+    "observe",
+    "restore",
+]
+
+register()

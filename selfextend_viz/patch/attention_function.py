@@ -1,0 +1,160 @@
+"""The attention function transformers calls for every layer of a model whose configuration names it."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from selfextend_viz.attention import band_logits, core
+from selfextend_viz.attention.eager import attention_weights
+from selfextend_viz.patch.binding import IMPLEMENTATION, Block, blocks_of, stock_window
+from selfextend_viz.patch.rotation import Turns
+from selfextend_viz.patch.slots import Reading, key_positions, read_slots
+from selfextend_viz.positions import Band, PlainRoPE
+
+_FORWARD = "selfextend_forward"
+
+
+class BeyondReachWarning(UserWarning):
+    """A text is longer than a method can keep within trained positions."""
+
+
+class Forward:
+    """What all layers of one forward share: its key slots, and the turns of each rotary module.
+
+    It travels on the tensor of key positions, which transformers hands to every layer of a forward.
+    """
+
+    def __init__(self, reading: Reading) -> None:
+        self.reading = reading
+        self._turns: dict[tuple[int, tuple[int, ...] | None], Turns] = {}
+
+    @classmethod
+    def of(cls, table: Tensor, position_ids: Tensor | None, queries: int) -> Forward:
+        """The one of this forward, made by the first layer that asks."""
+        forward = getattr(table, _FORWARD, None)
+        if forward is None:
+            forward = cls(read_slots(table, position_ids, queries))
+            setattr(table, _FORWARD, forward)
+        return forward
+
+    def turns(self, rotary: nn.Module, rows: tuple[int, ...] | None = None) -> Turns:
+        """Turns from this forward's true positions, of all its queries or of those at the given positions."""
+        asked = (id(rotary), rows)
+        if asked not in self._turns:
+            slots = self.reading.slots
+            queries = slots.query_positions if rows is None else torch.tensor(rows, device=slots.positions.device)
+            self._turns[asked] = Turns(rotary, queries, slots.positions)
+        return self._turns[asked]
+
+
+# Reads slots from the device and keeps them on the mask: a compiler must call it, not trace it.
+@torch.compiler.disable
+def attention_function(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    position_ids: Tensor | None = None,
+    sliding_window: int | None = None,
+    output_attentions: bool = False,
+    **_: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Attention of one layer: by the method of its block, or by its plain band where it is in none.
+
+    Parameters
+    ----------
+    module
+        The attention module.
+    query
+        ``[batch, heads, q, head_dim]``, turned by the model to its true positions.
+    key, value
+        ``[batch, key heads, k, head_dim]``, the cache's included.
+    attention_mask
+        int64 ``[batch, 1, 1, k]`` from :func:`selfextend_viz.patch.slots.key_positions`.
+
+    Returns
+    -------
+    output
+        ``[batch, q, heads, head_dim]``.
+    weights
+        ``[batch, heads, q, k]`` if ``output_attentions``, else ``None``.
+    """
+    table = _checked(attention_mask, module, key, dropout)
+    forward = Forward.of(table, position_ids, query.shape[2])
+    slots = forward.reading.slots
+    key, value = key[:, :, : slots.keys], value[:, :, : slots.keys]
+    block = next(iter(blocks_of(module)[::-1]), None)
+    bands, rotate = _bands(module, block, forward, sliding_window)
+    options: dict[str, Any] = {"rotate": rotate, "key_positions": slots, "scale": scaling, "softcap": softcap}
+    if block is not None and block.observer is not None:
+        block.observer(module, query, key, forward, scale=scaling, softcap=softcap)
+    implementation = "auto" if block is None else block.implementation
+    output = core(query, key, value, bands, **options, sinks=s_aux, implementation=implementation)
+    weights = attention_weights(band_logits(query, key, bands, **options), s_aux) if output_attentions else None
+    return rearrange(output, "b h q d -> b q h d").contiguous(), weights
+
+
+def register() -> None:
+    """Make the attention function and its mask function known to transformers."""
+    AttentionInterface.register(IMPLEMENTATION, attention_function)
+    AttentionMaskInterface.register(IMPLEMENTATION, key_positions)
+
+
+def _bands(
+    module: Any, block: Block | None, forward: Forward, window: int | None
+) -> tuple[tuple[Band, ...], Callable[..., Tensor]]:
+    if block is not None:
+        _check_reach(block, forward.reading)
+    if block is None or block.plain:
+        window = window if window is not None else stock_window(module)
+        return (dataclasses.replace(PlainRoPE().bands[0], beyond=window),), _unturned
+    return block.bands, forward.turns(block.rotary_of(module))
+
+
+def _unturned(tensor: Tensor, band: Band, side: str) -> Tensor:
+    return tensor
+
+
+def _checked(table: Tensor | None, module: Any, key: Tensor, dropout: float) -> Tensor:
+    if table is None or table.dtype != torch.int64 or table.shape[2:3] != (1,):
+        raise ValueError(
+            "an extended model makes its own mask; pass attention_mask as [batch, length] of 0 and 1, "
+            f"not {'none at all' if table is None else f'{table.dtype} {tuple(table.shape)}'}"
+        )
+    if table.shape[-1] != key.shape[2]:
+        raise ValueError(
+            f"layer {module.layer_idx} has {key.shape[2]} keys, but attention_mask and cache make {table.shape[-1]}; "
+            "pass a mask over all cached and new tokens, and a cache made for this model"
+        )
+    if dropout:
+        raise ValueError(f"attention dropout {dropout} is not supported under a method; call model.eval()")
+    return table
+
+
+def _check_reach(block: Block, reading: Reading) -> None:
+    if reading.dropped and not block.plain:
+        raise ValueError(
+            f"the cache has dropped its first {reading.dropped} tokens, as the stock model's sliding window allows; "
+            "a method needs them all: start the conversation inside the block"
+        )
+    if block.reach is not None and reading.longest > block.reach and not block.warned:
+        block.warned = True
+        warnings.warn(
+            f"{reading.longest} tokens are more than the {block.reach} that {block.method} keeps within trained "
+            "positions; expect the model to break, or take a larger group_size",
+            BeyondReachWarning,
+            stacklevel=2,
+        )

@@ -1,0 +1,167 @@
+"""What a block lends to a model: settings on each attention module, and the switch on its configuration.
+
+Settings sit on the attention modules, since two models can share one configuration. Blocks of one model are stacked:
+the last one holds.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from selfextend_viz.patch.models import Layer
+from selfextend_viz.patch.rotation import pin_frequencies
+from selfextend_viz.positions import Band, Method, true_position
+
+IMPLEMENTATION = "selfextend"
+"""The name under which transformers knows our attention function."""
+
+_BLOCKS = "_selfextend_blocks"
+_LOCK = threading.RLock()
+
+
+@dataclass(eq=False)
+class Block:
+    """One lending of a method to a model.
+
+    Attributes
+    ----------
+    method, bands
+        The method, and its bands, built once.
+    implementation
+        As asked for: ``"auto"``, ``"eager"`` or ``"flash"``.
+    reach
+        The longest text whose told positions are all trained ones, where the method knows it.
+    layers
+        The layers it touches.
+    lasting
+        Whether it stays until :func:`restore`.
+    observer
+        Called with every extended layer's module, query, key, positions and options before its attention runs.
+    warned
+        Whether a text beyond the reach was already warned of.
+    """
+
+    method: Method
+    implementation: str
+    reach: int | None
+    layers: tuple[Layer, ...]
+    lasting: bool = False
+    observer: Callable[..., None] | None = None
+    warned: bool = False
+    bands: tuple[Band, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.bands = self.method.bands
+
+    @property
+    def moves(self) -> bool:
+        """Whether any token is told another position than its own."""
+        return any(
+            place is not true_position for band in self.bands for place in (band.query_position, band.key_position)
+        )
+
+    @property
+    def plain(self) -> bool:
+        """Whether the method is what the stock model does."""
+        return self.bands == (Band(),)
+
+    def rotary_of(self, module: nn.Module) -> nn.Module:
+        """The rotary module that turned the queries and keys of one of the block's layers."""
+        rotary: nn.Module = next(layer.rotary for layer in self.layers if layer.module is module)
+        return rotary
+
+
+@dataclass(eq=False)
+class _Switch:
+    """A configuration that is switched to our attention function, and what it said before.
+
+    The blocks live on the modules: a model that is dropped without being restored takes its blocks along.
+    """
+
+    config: Any
+    implementation: str
+    sliding_window: int | None
+    blocks: weakref.WeakSet[Block] = field(default_factory=weakref.WeakSet)
+
+
+_SWITCHES: dict[int, _Switch] = {}
+
+
+def blocks_of(module: nn.Module) -> tuple[Block, ...]:
+    """The blocks a module is in, the one that holds last."""
+    blocks: tuple[Block, ...] = module.__dict__.get(_BLOCKS, ())
+    return blocks
+
+
+def stock_window(module: Any) -> int | None:
+    """The sliding window of all layers of a model like Mistral, whether or not a block has lifted it."""
+    if getattr(module.config, "layer_types", None) is not None:
+        return None
+    switch = _SWITCHES.get(id(module.config))
+    return getattr(module.config, "sliding_window", None) if switch is None else switch.sliding_window
+
+
+def stock_implementation(config: Any) -> str:
+    """The attention implementation a configuration names outside every block."""
+    switch = _SWITCHES.get(id(config))
+    return str(config._attn_implementation if switch is None else switch.implementation)
+
+
+def push(block: Block) -> None:
+    """Put a block on top of its layers."""
+    with _LOCK:
+        for abandoned in [switch for switch in _SWITCHES.values() if not switch.blocks]:
+            _set_config(abandoned)
+        for layer in block.layers:
+            object.__setattr__(layer.module, _BLOCKS, (*blocks_of(layer.module), block))
+        config = block.layers[0].module.config
+        switch = _SWITCHES.get(id(config))
+        if switch is None:
+            switch = _Switch(config, config._attn_implementation, getattr(config, "sliding_window", None))
+            _SWITCHES[id(config)] = switch
+        switch.blocks.add(block)
+        _settle(switch, block)
+
+
+def pop(block: Block) -> None:
+    """Take a block away, wherever in the stack it is; nothing happens if it is gone already."""
+    with _LOCK:
+        for layer in block.layers:
+            left = tuple(other for other in blocks_of(layer.module) if other is not block)
+            if left:
+                object.__setattr__(layer.module, _BLOCKS, left)
+            else:
+                layer.module.__dict__.pop(_BLOCKS, None)
+        switch = _SWITCHES.get(id(block.layers[0].module.config))
+        if switch is not None and block in switch.blocks:
+            switch.blocks.discard(block)
+            _settle(switch, block)
+
+
+def _settle(switch: _Switch, changed: Block) -> None:
+    """Make a configuration and the rotary modules say what the blocks that hold now need."""
+    for layer in changed.layers:
+        holding = blocks_of(layer.module)
+        pin_frequencies(layer.rotary, bool(holding) and holding[-1].moves)
+    _set_config(switch)
+
+
+def _set_config(switch: _Switch) -> None:
+    config = switch.config
+    if not switch.blocks:
+        del _SWITCHES[id(config)]
+    config._attn_implementation = IMPLEMENTATION if switch.blocks else switch.implementation
+    if switch.sliding_window is not None and getattr(config, "layer_types", None) is None:
+        lifted = any(holds(block) and not block.plain for block in switch.blocks)
+        config.sliding_window = None if lifted else switch.sliding_window
+
+
+def holds(block: Block) -> bool:
+    """Whether a block is the one on top of its layers."""
+    return blocks_of(block.layers[0].module)[-1:] == (block,)

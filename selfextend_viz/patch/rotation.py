@@ -1,0 +1,95 @@
+"""From the positions a model rotated to, to the positions a band tells.
+
+Rotations compose: a query or key the model has turned to position p is turned on by ``told(p) - p``. The cosines and
+sines come from the model's own rotary module, so that its frequencies, rounding included, are the ones used.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from selfextend_viz.positions import Band, Positions, true_position
+
+_PINNED = "_selfextend_pinned"
+_DYNAMIC_STATE = ("inv_freq", "original_inv_freq", "max_seq_len_cached", "attention_scaling")
+
+
+class Turns:
+    """Turns queries and keys from their true positions to a band's; cosines and sines are made once per position map.
+
+    Parameters
+    ----------
+    rotary
+        The model's rotary module.
+    query_positions, key_positions
+        True positions, int64 ``[length]`` or ``[batch, length]``; negative on padding.
+    """
+
+    def __init__(self, rotary: nn.Module, query_positions: Tensor, key_positions: Tensor) -> None:
+        self._rotary = rotary
+        self._positions = {"query": query_positions, "key": key_positions}
+        self._tables: dict[tuple[str, Callable[[Positions], Positions]], tuple[Tensor, Tensor]] = {}
+
+    def __call__(self, tensor: Tensor, band: Band, side: str) -> Tensor:
+        """Turn ``[batch, heads, length, head_dim]``; the very tensor where the band tells the true positions."""
+        told = band.query_position if side == "query" else band.key_position
+        if told is true_position:
+            return tensor
+        if (side, told) not in self._tables:
+            positions = self._positions[side]
+            self._tables[side, told] = cos_sin_of_shift(self._rotary, told(positions) - positions, tensor.device)
+        cos, sin = self._tables[side, told]
+        return turn(tensor, cos, sin)
+
+
+def cos_sin_of_shift(rotary: nn.Module, shift: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of a shift of positions, float32 ``[batch or 1, 1, length, pairs]``, attention scaling removed.
+
+    The module's forward is called past its wrappers: those of dynamic and long rotary modules rewrite its buffers.
+    """
+    forward = inspect.unwrap(type(rotary).forward)
+    buffer: Any = rotary.inv_freq
+    like = torch.empty(0, dtype=torch.float32, device=buffer.device)
+    with torch.no_grad():
+        cos, sin = forward(rotary, like, torch.atleast_2d(shift).to(buffer.device))
+        scaling = getattr(rotary, "attention_scaling", 1.0)
+        pairs = cos.shape[-1] // 2
+        return tuple((part[:, None, :, :pairs] / scaling).to(device) for part in (cos, sin))  # type: ignore[return-value]
+
+
+def turn(tensor: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the first ``2 * pairs`` dimensions of ``[batch, heads, length, head_dim]``, half-split, others unchanged.
+
+    Computed in float32 at least and rounded once.
+    """
+    pairs, dtype = cos.shape[-1], torch.promote_types(tensor.dtype, torch.float32)
+    first, second = tensor[..., :pairs].to(dtype), tensor[..., pairs : 2 * pairs].to(dtype)
+    turned = (
+        torch.addcmul(first * cos, second, sin, value=-1).to(tensor.dtype),
+        torch.addcmul(second * cos, first, sin).to(tensor.dtype),
+        tensor[..., 2 * pairs :],
+    )
+    return torch.cat(turned, dim=-1)
+
+
+def pin_frequencies(rotary: nn.Module, pinned: bool) -> None:
+    """Hold a dynamic rotary module at the frequencies it was trained with, or give it back exactly as it was.
+
+    Dynamic NTK changes its frequencies with the length; under a method that keeps positions inside the trained range
+    there is nothing to scale. Other modules are left alone.
+    """
+    state = rotary.__dict__
+    if pinned and _PINNED not in state and "dynamic" in str(getattr(rotary, "rope_type", "")):
+        state[_PINNED] = {name: getattr(rotary, name) for name in _DYNAMIC_STATE if hasattr(rotary, name)}
+        rotary.inv_freq = rotary.original_inv_freq
+        rotary.forward = partial(inspect.unwrap(type(rotary).forward), rotary)
+    elif not pinned and _PINNED in state:
+        del state["forward"]
+        for name, value in state.pop(_PINNED).items():
+            setattr(rotary, name, value)
