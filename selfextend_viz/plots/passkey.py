@@ -1,0 +1,279 @@
+"""Pass-key maps: which lengths and depths each condition answers, one small map a condition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from selfextend_viz.experiments.rows import PasskeyRow
+from selfextend_viz.plots.theme import FAILING_TO_RIGHT, INK, dress, label
+from selfextend_viz.positions import whole_number
+
+GAP = 0.035
+
+
+@dataclass(frozen=True)
+class PasskeyMap:
+    """One condition's grid, depths as rows and lengths as columns.
+
+    Attributes
+    ----------
+    name
+        The condition's label, with the task where several tasks are shown.
+    lengths, depths
+        The whole grid, cells still to come included.
+    accuracy
+        Share of exact answers, object ``[depths, lengths]``, ``None`` where a cell is pending.
+    counts, details
+        ``"k/n"`` for the cell and a hover text with Wilson's interval, object ``[depths, lengths]``, ``""`` and
+        ``"pending"`` where a cell is pending.
+    """
+
+    name: str
+    lengths: tuple[int, ...]
+    depths: tuple[float, ...]
+    accuracy: NDArray[np.object_]
+    counts: NDArray[np.object_]
+    details: NDArray[np.object_]
+
+    @property
+    def pending(self) -> tuple[tuple[int, float], ...]:
+        """The (length, depth) cells without a result."""
+        rows, columns = np.nonzero(self.counts == "")
+        return tuple((self.lengths[column], self.depths[row]) for row, column in zip(rows, columns, strict=True))
+
+
+def passkey_maps(
+    rows: Iterable[PasskeyRow],
+    *,
+    lengths: Sequence[int] = (),
+    depths: Sequence[float] = (),
+    conditions: Sequence[str] = (),
+) -> list[PasskeyMap]:
+    """Arrange rows into one grid for each condition (and task); of two rows for one cell the later one counts.
+
+    Parameters
+    ----------
+    rows
+        Results so far, in any order.
+    lengths, depths, conditions
+        What is still to come: these cells are in the grid, pending, before their rows are.
+    """
+    rows = list(rows)
+    tasks = list(dict.fromkeys(row.task for row in rows))
+    all_lengths = tuple(sorted({*lengths, *(row.length for row in rows)}))
+    all_depths = tuple(sorted({*depths, *(row.depth for row in rows)}))
+    all_conditions = list(dict.fromkeys([*conditions, *(row.condition for row in rows)]))
+    return [
+        _one_map(
+            condition if len(tasks) < 2 else f"{condition} · {task}",
+            [row for row in rows if row.condition == condition and task in (row.task, "")],
+            all_lengths,
+            all_depths,
+        )
+        for task in (tasks or [""])
+        for condition in all_conditions
+    ]
+
+
+def _one_map(name: str, rows: list[PasskeyRow], lengths: tuple[int, ...], depths: tuple[float, ...]) -> PasskeyMap:
+    shape = (len(depths), len(lengths))
+    accuracy = np.full(shape, None, dtype=object)
+    counts, details = np.full(shape, "", dtype=object), np.full(shape, "pending", dtype=object)
+    for row in rows:
+        cell = depths.index(row.depth), lengths.index(row.length)
+        accuracy[cell] = row.accuracy
+        counts[cell] = f"{row.exact}/{row.trials}"
+        details[cell] = (
+            f"{row.exact} of {row.trials} exact: {row.accuracy:.2f} (95% {row.low:.2f} to {row.high:.2f})"
+            f"<br>mean log-probability {row.log_probability:.2f} a digit"
+        )
+    return PasskeyMap(name, lengths, depths, accuracy, counts, details)
+
+
+def plot_passkey(
+    rows: Iterable[PasskeyRow],
+    *,
+    context_length: int | None = None,
+    reach: Mapping[str, int] | None = None,
+    lengths: Sequence[int] = (),
+    depths: Sequence[float] = (),
+    conditions: Sequence[str] = (),
+) -> go.Figure:
+    """Draw length x depth maps of pass-key accuracy, one a condition, with counts in the cells.
+
+    Parameters
+    ----------
+    rows
+        Pass-key rows; they may be few, or none as yet.
+    context_length
+        L: a line after the last length that training covered.
+    reach
+        Exact reach for each condition label that has one: a line after the last length within it.
+    lengths, depths, conditions
+        The grid to come; its cells show a dot until their rows are given.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        For each condition, in order, four traces ``"<condition>"`` (the heatmap: x is the index of the length, y
+        of the depth), ``"<condition> pending"``, ``"<condition> L"`` and ``"<condition> reach"``.
+
+    Raises
+    ------
+    ValueError
+        If there is neither a row nor a grid to come, or a length is below 1.
+    """
+    maps = passkey_maps(rows, lengths=lengths, depths=depths, conditions=conditions)
+    if not maps or not maps[0].lengths or not maps[0].depths:
+        raise ValueError("0 pass-key rows and no grid to come; give rows, or lengths, depths and conditions")
+    if context_length is not None:
+        whole_number("context_length", context_length)
+    figure = go.Figure(layout={"coloraxis": _color_axis(), **_axes(maps)})
+    annotations = []
+    for number, data in enumerate(maps, start=1):
+        axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"} if number > 1 else {"xaxis": "x", "yaxis": "y"}
+        extent = (reach or {}).get(data.name.split(" · ")[0])
+        figure.add_traces(
+            [
+                _heatmap(data, axes),
+                _waiting(data, axes),
+                _line(f"{data.name} L", data, context_length, "solid", axes),
+                _line(f"{data.name} reach", data, extent, "dash", axes),
+            ]
+        )
+        annotations += _labels(data, axes, context_length, extent)
+    figure.update_layout(annotations=annotations)
+    return dress(figure, title=_finding(maps, context_length), height=_height(maps[0]))
+
+
+def _heatmap(data: PasskeyMap, axes: dict[str, str]) -> go.Heatmap:
+    places = [[f"{length:,} tokens, key at {depth:.0%}" for length in data.lengths] for depth in data.depths]
+    return go.Heatmap(
+        name=data.name,
+        z=data.accuracy,
+        text=data.counts,
+        texttemplate="%{text}",
+        hovertext=[
+            [f"{a}<br>{b}" for a, b in zip(*pair, strict=True)] for pair in zip(places, data.details, strict=True)
+        ],
+        hovertemplate="%{hovertext}<extra>" + data.name + "</extra>",
+        coloraxis="coloraxis",
+        xgap=2,
+        ygap=2,
+        **axes,
+    )
+
+
+def _waiting(data: PasskeyMap, axes: dict[str, str]) -> go.Scatter:
+    """Pending cells: an open square, so that nothing waiting looks like a zero."""
+    spots = data.pending
+    return go.Scatter(
+        name=f"{data.name} pending",
+        x=[data.lengths.index(length) for length, _ in spots],
+        y=[data.depths.index(depth) for _, depth in spots],
+        mode="markers",
+        marker={"symbol": "square-open-dot", "size": 13, "color": INK, "line": {"width": 1}, "opacity": 0.7},
+        hovertemplate="pending<extra></extra>",
+        showlegend=False,
+        **axes,
+    )
+
+
+def _edge(data: PasskeyMap, limit: int) -> float:
+    """The cell edge after the last length within a limit."""
+    return sum(length <= limit for length in data.lengths) - 0.5
+
+
+def _line(name: str, data: PasskeyMap, limit: int | None, dash: str, axes: dict[str, str]) -> go.Scatter:
+    ends = [] if limit is None else [_edge(data, limit)] * 2
+    return go.Scatter(
+        name=name,
+        x=ends,
+        y=[-0.5, len(data.depths) - 0.5][: len(ends)],
+        mode="lines",
+        line={"color": INK, "width": 3, "dash": dash},
+        hoverinfo="skip",
+        showlegend=False,
+        **axes,
+    )
+
+
+def _labels(data: PasskeyMap, axes: dict[str, str], context_length: int | None, reach: int | None) -> list[Any]:
+    x, y = axes["xaxis"], f"{axes['yaxis']} domain"
+    found = [
+        label(f"<b>{data.name}</b>", x=0, y=1, xref=f"{x} domain", yref=y, xanchor="left", yanchor="bottom", yshift=20)
+    ]
+    above: dict[str, Any] = {"xref": x, "yref": y, "y": 1, "yanchor": "bottom", "font": {"size": 12}}
+    for limit, text, side in ((context_length, "L", "right"), (reach, "reach", "left")):
+        place = 0.0 if limit is None else _edge(data, limit)
+        words = "" if limit is None else f"{text} = {limit:,}"
+        side = "left" if place < 0 else "right" if place > len(data.lengths) - 2 else side
+        found.append(label(words, x=place, xanchor=side, **above))
+    return found
+
+
+def _color_axis() -> dict[str, Any]:
+    return {
+        "colorscale": [list(stop) for stop in FAILING_TO_RIGHT],
+        "cmin": 0,
+        "cmax": 1,
+        "colorbar": {
+            "title": {"text": "exact answers", "side": "right"},
+            "tickvals": [0, 0.5, 1],
+            "ticktext": ["none", "half", "all"],
+            "thickness": 12,
+            "outlinewidth": 0,
+        },
+    }
+
+
+def _axes(maps: list[PasskeyMap]) -> dict[str, Any]:
+    """Panels side by side; lengths and depths are evenly spaced categories, depth running down the prompt."""
+    width = (1 - GAP * (len(maps) - 1)) / len(maps)
+    layout: dict[str, Any] = {}
+    for number, data in enumerate(maps):
+        suffix = str(number + 1) if number else ""
+        start = number * (width + GAP)
+        layout[f"xaxis{suffix}"] = {
+            "domain": [start, start + width],
+            "anchor": f"y{suffix}",
+            "title": {"text": "length N (tokens)"},
+            "tickvals": list(range(len(data.lengths))),
+            "ticktext": [f"{length:,}" for length in data.lengths],
+            "range": [-0.5, len(data.lengths) - 0.5],
+            "showgrid": False,
+        }
+        layout[f"yaxis{suffix}"] = {
+            "anchor": f"x{suffix}",
+            "domain": [0, 0.9],
+            "title": {"text": "" if number else "depth of the key"},
+            "tickvals": list(range(len(data.depths))),
+            "ticktext": ["" if number else f"{depth:.0%}" for depth in data.depths],
+            "range": [len(data.depths) - 0.5, -0.5],
+            "showgrid": False,
+        }
+    return layout
+
+
+def _height(data: PasskeyMap) -> int:
+    return 210 + 42 * max(3, len(data.depths))
+
+
+def _finding(maps: list[PasskeyMap], context_length: int | None) -> str:
+    """What the finished cells beyond L say, condition by condition; progress while there are none."""
+    found = []
+    for data in maps:
+        beyond = [length > (context_length or 0) for length in data.lengths]
+        done = [count.split("/") for count in data.counts[:, beyond].ravel().tolist() if count]
+        if done:
+            found.append(f"{data.name} {sum(int(k) for k, _ in done)} of {sum(int(n) for _, n in done)}")
+    if not found:
+        return "Pass key: no result beyond L yet" if context_length else "Pass key: no result yet"
+    where = f" beyond L = {context_length:,}" if context_length else ""
+    return f"Pass keys found{where}: {', '.join(found)}"

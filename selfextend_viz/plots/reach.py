@@ -1,0 +1,292 @@
+"""The reach map: how long a text each setting of G and w_n carries, and whether the current one carries N."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from selfextend_viz.plots.hatching import edges
+from selfextend_viz.plots.theme import METHOD_COLOR, STOCK_COLOR, dress, label
+from selfextend_viz.positions import SelfExtend, inside_trained_region, suggest, whole_number
+
+RULE_SHARES = (1 / 2, 2 / 3)
+"""The shares of L under which the authors keep the largest position: choose between these two."""
+
+
+LEFT_EDGE = 0.75
+"""Where the map begins: a little left of G = 1, whose column is drawn whole."""
+
+
+@dataclass(frozen=True)
+class ReachMap:
+    """What :func:`plot_reach` draws, windows as rows and group sizes as columns.
+
+    Attributes
+    ----------
+    group_sizes, windows
+        The settings shown, int64.
+    reach
+        The exact reach in tokens, int64 ``[windows, group_sizes]``.
+    widest
+        For each group size the widest w_n that still carries N, or ``None`` where none does; empty without N.
+    rule
+        For each group size and each of ``RULE_SHARES`` the w_n at which ``w_n + (N - w_n) / G`` is that share of L,
+        ``None`` where no w_n obeys; empty without N.
+    """
+
+    group_sizes: NDArray[np.int64]
+    windows: NDArray[np.int64]
+    reach: NDArray[np.int64]
+    widest: tuple[int | None, ...]
+    rule: tuple[tuple[float | None, ...], ...]
+
+
+def reach_map(*, context_length: int, length: int | None = None, largest_group_size: int = 64) -> ReachMap:
+    """The numbers behind :func:`plot_reach`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is not whole or below 1, or ``largest_group_size`` below 2.
+    """
+    whole_number("context_length", context_length)
+    whole_number("largest_group_size", largest_group_size, at_least=2)
+    group_sizes = np.unique(np.geomspace(1, largest_group_size, 72).round().astype(np.int64))
+    windows = np.unique(np.linspace(0, context_length - 1, min(context_length, 97)).round().astype(np.int64))
+    sizes, rows = group_sizes[None, :], windows[:, None]
+    reach = sizes * (context_length - rows + rows // sizes)
+    if length is None:
+        return ReachMap(group_sizes, windows, reach, (), ())
+    whole_number("length", length)
+    widest = tuple(_widest(int(size), context_length, length) for size in group_sizes)
+    rule = tuple(
+        tuple(_rule_window(int(size), share * context_length, length, context_length) for size in group_sizes)
+        for share in RULE_SHARES
+    )
+    return ReachMap(group_sizes, windows, reach, widest, rule)
+
+
+def _widest(group_size: int, context_length: int, length: int) -> int | None:
+    """The widest w_n whose exact reach is at least N: the reach never grows with w_n, so it is found by halving."""
+    low, high = -1, context_length - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = SelfExtend(group_size, middle).capacity(context_length) >= length
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return low if low >= 0 else None
+
+
+def _rule_window(group_size: int, limit: float, length: int, context_length: int) -> float | None:
+    """The w_n at which the largest position, about ``w_n + (N - w_n) / G``, meets the limit."""
+    if group_size == 1:
+        return None
+    window = (limit * group_size - length) / (group_size - 1)
+    return min(window, context_length - 1.0) if window >= 0 else None
+
+
+def reach_sentence(*, context_length: int, length: int, group_size: int, neighbor_window: int) -> str:
+    """Whether N fits, why, and what would, in words.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :class:`~selfextend_viz.positions.SelfExtend` does, and if w_n >= L or a length is below 1.
+    """
+    method = SelfExtend(group_size, neighbor_window)
+    whole_number("length", length)
+    exact, paper = method.capacity(context_length), method.max_length(context_length)
+    said = f"G = {group_size}, w_n = {neighbor_window:,} reach {exact:,} tokens"
+    if paper != exact:
+        said += f" (the paper's formula says {paper:,}, {paper - exact} too many, since G does not divide w_n)"
+    if exact >= length and (group_size == 1 or inside_trained_region(method, context_length, length)):
+        return f"{said}: N = {length:,} fits, within the positions training covers best"
+    best = suggest(context_length, length)[0]
+    advice = f"G = {best.group_size}, w_n = {best.neighbor_window:,}"
+    if exact >= length:
+        return (
+            f"{said}: N = {length:,} fits, but leans on the positions trained least; the authors' rule takes {advice}"
+        )
+    return f"{said}: N = {length:,} does not fit; {advice} would"
+
+
+def plot_reach(
+    *,
+    context_length: int,
+    length: int | None = None,
+    group_size: int | None = None,
+    neighbor_window: int | None = None,
+    largest_group_size: int | None = None,
+) -> go.Figure:
+    """Draw the exact reach ``G * (L - w_n + w_n // G)`` over G and w_n, and where the current N and setting lie.
+
+    Parameters
+    ----------
+    context_length
+        L.
+    length
+        N: draws the line up to which it fits, and the authors' rule for it.
+    group_size, neighbor_window
+        The current setting, drawn as a dot; give both or neither.
+    largest_group_size
+        How far the map goes; when left out, far enough for N and the setting, and 64 at least.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        Traces ``reach`` (the heatmap: x is G on a log axis, y is w_n), ``too short`` (hatched), ``rule 1/2``,
+        ``rule 2/3``, ``N edge``, ``N`` and ``setting``, always these seven, in this order.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is not whole or out of range, w_n >= L, or only one of the setting's two is given.
+    """
+    if (group_size is None) != (neighbor_window is None):
+        raise ValueError(
+            f"a setting needs both numbers, not group_size {group_size} and neighbor_window {neighbor_window}; "
+            "give both or neither"
+        )
+    setting = None
+    if group_size is not None and neighbor_window is not None:
+        setting = SelfExtend(group_size, neighbor_window)
+        setting.capacity(context_length)
+    if largest_group_size is None:
+        largest_group_size = _enough(context_length, length, setting)
+    data = reach_map(context_length=context_length, length=length, largest_group_size=largest_group_size)
+    figure = go.Figure(
+        data=[_heatmap(data, context_length), *_lines(data), _dot(setting)],
+        layout={"annotations": _labels(data, context_length, length, setting), **_axes(data, context_length)},
+    )
+    title, subtitle = f"How far Self-Extend carries a model trained at {context_length:,} tokens", ""
+    if length is not None and setting is not None:
+        numbers = {"group_size": setting.group_size, "neighbor_window": setting.neighbor_window}
+        title = "N fits" if setting.capacity(context_length) >= length else "N does not fit"
+        title = f"{title}: {setting} reaches {setting.capacity(context_length):,} tokens, N is {length:,}"
+        subtitle = reach_sentence(context_length=context_length, length=length, **numbers)
+    return dress(figure, title=title, subtitle=subtitle, height=460)
+
+
+def _enough(context_length: int, length: int | None, setting: SelfExtend | None) -> int:
+    """A power of two that leaves room to the right of N at w_n = L / 2, and of the setting."""
+    needed = max(
+        64, setting.group_size if setting else 1, 3 * (length or 1) // whole_number("context_length", context_length)
+    )
+    return int(2 ** math.ceil(math.log2(needed)))
+
+
+def _heatmap(data: ReachMap, context_length: int) -> go.Heatmap:
+    powers = range(0, math.ceil(math.log2(data.reach.max() / context_length)) + 1)
+    step = max(1, len(powers) // 6)
+    marks = [context_length * 2**power for power in powers[::step]]
+    names = ["L", *(f"{2**power} L" for power in powers[::step][1:])]
+    return go.Heatmap(
+        name="reach",
+        x=data.group_sizes,
+        y=data.windows,
+        z=np.log2(data.reach / context_length),
+        customdata=data.reach,
+        colorscale="Cividis",
+        zmin=0,
+        colorbar={
+            "title": {"text": "exact reach", "side": "right"},
+            "tickvals": [math.log2(mark / context_length) for mark in marks],
+            "ticktext": [f"{name} = {mark:,}" for name, mark in zip(names, marks, strict=True)],
+            "thickness": 12,
+            "outlinewidth": 0,
+        },
+        hovertemplate="G = %{x}, w_n = %{y}<br>reaches %{customdata:,} tokens<extra></extra>",
+    )
+
+
+def _lines(data: ReachMap) -> list[go.Scatter]:
+    """Where N stops fitting, hatched on the side where it does not, and the authors' rule."""
+    sizes = [*data.group_sizes.tolist(), float(edges(data.group_sizes)[-1])]
+    widest = [*data.widest, *data.widest[-1:]]
+    short_x: list[float] = []
+    short_y: list[float] = []
+    top = float(data.windows[-1]) + 0.5
+    if data.widest:
+        short_x = [LEFT_EDGE, *sizes, sizes[-1], LEFT_EDGE]
+        lower = [-0.5 if wide is None else float(wide) for wide in (widest[0], *widest)]
+        short_y = [*lower, top, top]
+    line_x = [size for size, wide in zip(sizes, widest, strict=False) if wide is not None]
+    line_y = [wide for wide in widest if wide is not None]
+    quiet: dict[str, Any] = {"mode": "lines", "hoverinfo": "skip", "showlegend": False}
+    hatching = {"shape": "/", "size": 9, "solidity": 0.18, "fgcolor": STOCK_COLOR, "bgcolor": "rgba(20, 12, 4, 0.45)"}
+    marks = [go.Scatter(name="too short", x=short_x, y=short_y, fill="toself", fillpattern=hatching, **quiet)]
+    marks[0].line = {"width": 0, "color": STOCK_COLOR}
+    for number, (name, dash) in enumerate((("rule 1/2", "dot"), ("rule 2/3", "dash"))):
+        windows = data.rule[number] if data.rule else ()
+        x = [size for size, window in zip(sizes, windows, strict=False) if window is not None]
+        y = [window for window in windows if window is not None]
+        marks.append(go.Scatter(name=name, x=x, y=y, line={"color": "#ffffff", "width": 2, "dash": dash}, **quiet))
+    marks.append(go.Scatter(name="N edge", x=line_x, y=line_y, line={"color": "#10141f", "width": 6}, **quiet))
+    marks.append(go.Scatter(name="N", x=line_x, y=line_y, line={"color": STOCK_COLOR, "width": 3}, **quiet))
+    return marks
+
+
+def _dot(setting: SelfExtend | None) -> go.Scatter:
+    return go.Scatter(
+        name="setting",
+        x=[setting.group_size] if setting else [],
+        y=[setting.neighbor_window] if setting else [],
+        mode="markers",
+        marker={"size": 17, "color": METHOD_COLOR, "line": {"color": "#ffffff", "width": 3}},
+        hovertemplate="current setting: G = %{x}, w_n = %{y}<extra></extra>",
+        showlegend=False,
+    )
+
+
+def _labels(
+    data: ReachMap, context_length: int, length: int | None, setting: SelfExtend | None
+) -> list[dict[str, Any]]:
+    """Direct labels: the side where N is too long, the rule, and the dot; hidden where there is nothing to name."""
+    blocked = [size for size, wide in zip(data.group_sizes, data.widest, strict=False) if wide is None]
+    sizes = data.group_sizes.tolist()
+    text = f"N = {length:,}<br>does not fit" if length is not None and blocked else ""
+    place = math.log10(blocked[-1]) / 2 if blocked else 0.0
+    found = [label(text, x=place, y=context_length * 0.5, on_map=True)]
+    rule = [(size, window) for size, window in zip(sizes, data.rule[1] if data.rule else (), strict=False) if window]
+    size, window = rule[-1] if rule else (1, 0.0)
+    text = "authors' rule: below the<br>dashes (2/3 L) or dots (1/2 L)" if rule else ""
+    corner: dict[str, Any] = {"xanchor": "right", "yanchor": "bottom", "yshift": 8}
+    found.append(label(text, x=math.log10(size), y=window, on_map=True, **corner))
+    if setting is None:
+        return [*found, label("", x=0, y=0)]
+    words = f"<b>G = {setting.group_size}, w_n = {setting.neighbor_window:,}</b>"
+    right = setting.group_size > sizes[-1] / 4
+    side: dict[str, Any] = {"xanchor": "right", "xshift": -14} if right else {"xanchor": "left", "xshift": 14}
+    return [
+        *found,
+        label(words, x=math.log10(setting.group_size), y=setting.neighbor_window, on_map=True, **side),
+    ]
+
+
+def _axes(data: ReachMap, context_length: int) -> dict[str, Any]:
+    sides = edges(data.group_sizes)
+    powers = [2**power for power in range(int(math.log2(data.group_sizes[-1])) + 1)]
+    x_range = [math.log10(LEFT_EDGE), math.log10(float(sides[-1]))]
+    shares = [(0, "0"), (1 / 4, "L/4"), (1 / 2, "L/2"), (3 / 4, "3L/4"), (1, "L")]
+    ticks = {round(share * context_length): name for share, name in shares}
+    return {
+        "xaxis": {
+            "type": "log",
+            "title": {"text": "group size G"},
+            "tickvals": powers,
+            "ticktext": [str(power) for power in powers],
+            "range": x_range,
+            "showgrid": False,
+        },
+        "yaxis": {
+            "title": {"text": "neighbour window w<sub>n</sub>"},
+            "tickvals": list(ticks),
+            "ticktext": [f"{name} = {tick:,}" if tick else "0" for tick, name in ticks.items()],
+            "range": [-0.5, context_length - 0.5],
+            "showgrid": False,
+        },
+    }
