@@ -1,0 +1,268 @@
+"""Every band as rectangles and causal squares, one kernel call for all tiles of a shape, merged by log-sum-exp.
+
+Never an N x N tensor, never a mask, never a wasted pair. Exact, since disjoint bands join by their log-sum-exp.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import torch
+from torch import Tensor
+
+from selfextend_viz.attention.kernels import HALF, TORCH_KERNELS, Kernel
+from selfextend_viz.attention.logits import Rotate
+from selfextend_viz.attention.merge import Merged, fold
+from selfextend_viz.attention.plan import tile_plan
+from selfextend_viz.attention.slots import Slots
+from selfextend_viz.positions import Band, TileRun
+
+__all__ = ["KERNELS", "FlashUnavailableError", "flash_attention", "flash_refusal", "kernel_for", "probe"]
+
+MOST_FOLDED = 32768
+
+
+class FlashUnavailableError(ValueError):
+    """Flash was asked for by name and cannot run this call."""
+
+
+def flash_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bands: Sequence[Band],
+    *,
+    rotate: Rotate,
+    slots: Slots,
+    scale: float,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
+) -> Tensor:
+    """Attention over disjoint bands, tile by tile.
+
+    Parameters
+    ----------
+    query : Tensor
+        ``[batch, heads, q, head_dim]``.
+    key, value : Tensor
+        ``[batch, key heads, k, head_dim]``.
+    bands, rotate, slots, scale, softcap, sinks
+        As in :func:`selfextend_viz.attention.core`.
+
+    Returns
+    -------
+    Tensor
+        Shape and precision of query; zeros where a query sees nothing (padding).
+
+    Raises
+    ------
+    FlashUnavailableError
+        If :func:`flash_refusal` has a reason.
+    """
+    if refusal := flash_refusal(query, key, value, bands, softcap=softcap, sinks=sinks):
+        raise FlashUnavailableError(refusal)
+    kernel, _ = kernel_for(query, softcap=softcap)
+    assert kernel is not None
+    merged = Merged.empty(query, value.shape[-1])
+    for band in bands:
+        turned = rotate(query, band, "query").to(query.dtype), rotate(key, band, "key").to(query.dtype)
+        _refuse_gradients(*turned)
+        add = partial(_add_band, band=band, kernel=kernel, scale=scale, softcap=softcap)
+        _add_runs(merged, *turned, value, slots=slots, add=add)
+        del turned
+    return merged.finish(sinks=sinks, dtype=query.dtype)
+
+
+def _add_runs(
+    merged: Merged, query: Tensor, key: Tensor, value: Tensor, *, slots: Slots, add: Callable[..., None]
+) -> None:
+    """Give every group of batch rows with the same tokens its own, unpadded, call of ``add``."""
+    for run in slots.runs:
+        first = max(slots.query_start, run.start)
+        if first < run.stop:
+            start, stop = first - slots.query_start, run.stop - slots.query_start
+            tokens = (run.rows, slice(None), slice(run.start, run.stop))
+            add(merged.part(run.rows, start, stop), query[run.rows, :, start:stop], key[tokens], value[tokens])
+
+
+def _add_band(
+    merged: Merged,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    band: Band,
+    kernel: Kernel,
+    scale: float,
+    softcap: float | None,
+) -> None:
+    queries, keys = query.shape[2], key.shape[2]
+    interval = {"nearest": band.nearest, "beyond": band.beyond}
+    if kernel.band is None:
+        tile = partial(kernel.tile, scale=scale, softcap=softcap)
+        for run in tile_plan(queries, keys, **interval, most=max(1, MOST_FOLDED // query.shape[0])):
+            _add_tiles(merged, query, key, value, run=run, tile=tile)
+    elif keys > band.nearest:
+        first, output, lse = kernel.band(query, key, value, **interval, scale=scale, softcap=softcap)
+        merged.add(output, lse, start=first - (keys - queries))
+
+
+def _add_tiles(
+    merged: Merged,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    run: TileRun,
+    tile: Callable[..., tuple[Tensor, Tensor]],
+) -> None:
+    """All tiles of a run in one kernel call; an upper square is causal once rows and keys are reversed."""
+    first, repeated = run.first, {"count": run.count, "stride": run.stride}
+    start = first.row_start - (key.shape[2] - query.shape[2])
+    rows = fold(query, start=start, size=first.rows, **repeated)
+    columns = [fold(tensor, start=first.key_start, size=first.keys, **repeated) for tensor in (key, value)]
+    if first.kind == "upper":
+        output, lse = tile(*(tensor.flip(2) for tensor in (rows, *columns)), causal=True)
+        output, lse = output.flip(2), lse.flip(2)
+    else:
+        output, lse = tile(rows, *columns, causal=first.kind == "causal")
+    merged.add(output, lse, start=start, **repeated)
+
+
+def flash_refusal(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bands: Sequence[Band],
+    *,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
+) -> str | None:
+    """Why flash cannot run this call, as a sentence with the remedy, or None."""
+    inputs = [query, key, value] if sinks is None else [query, key, value, sinks]
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
+        return NO_GRADIENTS
+    if any(band.visible is not None for band in bands):
+        return "a band narrows its distances by Band.visible, which needs a mask of pairs; use implementation='eager'."
+    if any(band.heads != slice(None) for band in bands):
+        return "a band belongs to some heads only (Band.heads); use implementation='eager'."
+    if value.shape[-1] != query.shape[-1]:
+        return (
+            f"value has head_dim {value.shape[-1]} and query {query.shape[-1]}, and flash kernels take one size; "
+            "use implementation='eager'."
+        )
+    kernel, reason = kernel_for(query, softcap=softcap)
+    return None if kernel is not None else f"no kernel can run it ({reason}); use implementation='eager'."
+
+
+NO_GRADIENTS = (
+    "flash has no backward pass yet and an input requires gradients; call it under torch.no_grad(), "
+    "or use implementation='eager'."
+)
+
+
+def _refuse_gradients(*tensors: Tensor) -> None:
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        raise FlashUnavailableError(NO_GRADIENTS)
+
+
+def kernel_for(query: Tensor, *, softcap: float | None = None) -> tuple[Kernel | None, str]:
+    """The first kernel that takes these queries, and why the ones before it do not."""
+    reasons: list[str] = []
+    for kernel in KERNELS:
+        if kernel.device not in (query.device.type, "any"):
+            continue
+        refusal = kernel.refusal(query, softcap) or probe(kernel, query.device, query.dtype)
+        if refusal is None:
+            return kernel, "; ".join(reasons)
+        reasons.append(f"{kernel.name} {refusal}")
+    return None, "; ".join(reasons) or f"none is known for {query.device.type}"
+
+
+@lru_cache(maxsize=64)
+def probe(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> str | None:
+    """Run a kernel once on two grouped heads of two tokens; None if it works, else what it said."""
+    query = torch.ones(1, 2, 2, 16, dtype=dtype, device=device)
+    key = query[:, :1]
+    try:
+        with torch.no_grad():
+            if kernel.band is not None:
+                kernel.band(query, key, key, nearest=0, beyond=None, scale=0.25, softcap=None)
+            else:
+                kernel.tile(query, key, key, causal=True, scale=0.25, softcap=None)
+    except (ImportError, AttributeError, RuntimeError, NotImplementedError, TypeError) as error:
+        return f"is not available: {str(error).splitlines()[0]}"
+    return None
+
+
+@dataclass(frozen=True)
+class _Interval:
+    """A band in the terms of a kernel whose causal mask is aligned to the bottom right."""
+
+    first_row: int
+    first_key: int
+    last_key: int
+    window: tuple[int, int]
+
+
+def _bottom_right(queries: int, keys: int, nearest: int, beyond: int | None) -> _Interval:
+    first_row = max(keys - queries, nearest)
+    first_key = 0 if beyond is None else max(0, first_row - beyond + 1)
+    return _Interval(first_row, first_key, keys - nearest, (-1 if beyond is None else beyond - nearest - 1, 0))
+
+
+def flash_attn_band(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    nearest: int,
+    beyond: int | None,
+    scale: float,
+    softcap: float | None,
+) -> tuple[int, Tensor, Tensor]:
+    """A whole band in one call of the flash_attn package, whose causal mask is aligned to the bottom right.
+
+    Returns
+    -------
+    tuple
+        The first key-axis slot that has a row, the output ``[batch, heads, rows, head_dim]`` of the rows from there
+        on, and its log-sum-exp ``[batch, heads, rows]``.
+    """
+    flash_attn_func = importlib.import_module("flash_attn").flash_attn_func
+    queries, keys = query.shape[2], key.shape[2]
+    cut = _bottom_right(queries, keys, nearest, beyond)
+    rows = query[:, :, cut.first_row - (keys - queries) :].transpose(1, 2)
+    columns = [tensor[:, :, cut.first_key : cut.last_key].transpose(1, 2) for tensor in (key, value)]
+    output, lse, _ = flash_attn_func(
+        rows,
+        *columns,
+        softmax_scale=scale,
+        causal=True,
+        window_size=cut.window,
+        softcap=softcap or 0.0,
+        return_attn_probs=True,
+    )
+    return cut.first_row, output.transpose(1, 2), lse[..., : rows.shape[1]]
+
+
+def flash_attn_tile(
+    query: Tensor, key: Tensor, value: Tensor, *, causal: bool, scale: float, softcap: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """One tile through the flash_attn package."""
+    flash_attn_func = importlib.import_module("flash_attn").flash_attn_func
+    tensors = [tensor.transpose(1, 2) for tensor in (query, key, value)]
+    output, lse, _ = flash_attn_func(
+        *tensors, softmax_scale=scale, causal=causal, softcap=softcap or 0.0, return_attn_probs=True
+    )
+    return output.transpose(1, 2), lse[..., : query.shape[2]]
+
+
+FLASH_ATTN = Kernel(
+    "flash_attn", "cuda", HALF, flash_attn_tile, multiple=8, largest=256, softcaps=True, band=flash_attn_band
+)
+KERNELS = (FLASH_ATTN, *TORCH_KERNELS)
