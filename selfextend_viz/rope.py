@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["cos_sin", "default_inv_freq", "rotate"]
+__all__ = ["cos_sin", "default_inv_freq", "rotate", "turn"]
 
 
 def default_inv_freq(head_dim: int, *, theta: float = 10000.0) -> tuple[Tensor, float]:
@@ -111,13 +111,31 @@ def rotate(tensor: Tensor, positions: Tensor, inv_freq: Tensor, *, attention_fac
     _check(tensor, positions, inv_freq)
     dtype = torch.promote_types(tensor.dtype, torch.float32)
     cos, sin = cos_sin(positions.to(tensor.device), inv_freq, attention_factor=attention_factor, dtype=dtype)
-    pairs = inv_freq.shape[0]
-    halves = tensor[..., :pairs].to(dtype), tensor[..., pairs : 2 * pairs].to(dtype)
+    return turn(tensor, cos, sin)
+
+
+def turn(tensor: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn every head of ``tensor`` by angles whose cosines and sines are known.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        ``[batch, heads, length, head_dim]``.
+    cos, sin : Tensor
+        float32 at least, broadcasting to ``[batch, heads, length, pairs]``; the first ``2 * pairs`` dimensions turn.
+
+    Returns
+    -------
+    Tensor
+        Shape and dtype of ``tensor``; products are computed in the precision of ``cos`` and rounded once.
+    """
+    pairs = cos.shape[-1]
+    halves = tensor[..., :pairs].to(cos.dtype), tensor[..., pairs : 2 * pairs].to(cos.dtype)
     rest = tensor[..., 2 * pairs :]
     if torch.is_grad_enabled() and (tensor.requires_grad or cos.requires_grad):
         turned = halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin
         return torch.cat((turned[0].to(tensor.dtype), turned[1].to(tensor.dtype), rest), dim=-1)
-    result = torch.empty_like(tensor, dtype=dtype)
+    result = torch.empty_like(tensor, dtype=cos.dtype)
     _turn_into(result, *halves, cos, sin)
     result[..., 2 * pairs :] = rest
     return result.to(tensor.dtype)

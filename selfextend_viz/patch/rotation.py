@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from selfextend_viz.positions import Band, Positions, true_position
+from selfextend_viz.rope import turn
 
 _PINNED = "_selfextend_pinned"
 _DYNAMIC_STATE = ("inv_freq", "original_inv_freq", "max_seq_len_cached", "attention_scaling")
@@ -61,21 +62,6 @@ def cos_sin_of_shift(rotary: nn.Module, shift: Tensor, device: torch.device) -> 
         scaling = getattr(rotary, "attention_scaling", 1.0)
         pairs = cos.shape[-1] // 2
         return tuple((part[:, None, :, :pairs] / scaling).to(device) for part in (cos, sin))  # type: ignore[return-value]
-
-
-def turn(tensor: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the first ``2 * pairs`` dimensions of ``[batch, heads, length, head_dim]``, half-split, others unchanged.
-
-    Computed in float32 at least and rounded once.
-    """
-    pairs, dtype = cos.shape[-1], torch.promote_types(tensor.dtype, torch.float32)
-    first, second = tensor[..., :pairs].to(dtype), tensor[..., pairs : 2 * pairs].to(dtype)
-    turned = (
-        torch.addcmul(first * cos, second, sin, value=-1).to(tensor.dtype),
-        torch.addcmul(second * cos, first, sin).to(tensor.dtype),
-        tensor[..., 2 * pairs :],
-    )
-    return torch.cat(turned, dim=-1)
 
 
 def pin_frequencies(rotary: nn.Module, pinned: bool) -> None:
