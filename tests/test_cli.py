@@ -214,6 +214,15 @@ class TestMeasure:
         assert "N = 340" in result.stdout
         assert page.stat().st_size > 1000
 
+    def test_every_control_has_a_name(self, run, checkpoint, tmp_path):
+        names = "stock,blindfold,truncate,sinks,no_needle,self-extend,shuffled"
+        asked = ("--lengths", 128, "--depths", "0.5", "--trials", 1, "-G", 8, "-w", 16, "--conditions", names)
+        result = run("passkey", "-m", checkpoint, *asked, "--json", tmp_path / "rows.json")
+        assert result.exit_code == 0, result.stderr
+        found = [row["condition"] for row in json.loads((tmp_path / "rows.json").read_text())["rows"]]
+        methods = ["SelfExtend(G=8, w_n=16)", "ShuffledSelfExtend(G=8, w_n=16, seed=0)"]
+        assert found == [*names.split(",")[:5], *methods]
+
     def test_a_warning_is_a_note_and_no_error(self, run, checkpoint):
         asked = ("--lengths", 300, "--depths", "0.5", "--trials", 1, "-G", 2, "-w", 16, "--conditions", "self-extend")
         result = run("passkey", "-m", checkpoint, *asked)
@@ -238,8 +247,10 @@ class TestMeasure:
         asked = ("--text", text, "-n", 192, "-G", 8, "-w", 16, "--queries", 16)
         result = run("divergence", "-m", checkpoint, *asked, "--json", tmp_path / "rows.json")
         assert result.exit_code == 0, result.stderr
-        kinds = {row["row"] for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
-        assert kinds == {"LogitRow", "HeadRow", "OutputRow"}
+        written = json.loads((tmp_path / "rows.json").read_text())["rows"]
+        assert {row["row"] for row in written} == {"LogitRow", "HeadRow", "OutputRow"}
+        uniform = next(row["far_mass_uniform"] for row in written if row["row"] == "HeadRow")
+        assert "mass uniform" in result.stdout and f"{uniform:.3f}" in result.stdout
 
     def test_divergence_without_a_model(self, run, tmp_path):
         asked = ("--random", 64, "-n", 192, "-G", 8, "-w", 16, "--queries", 16, "--html", tmp_path / "page.html")
@@ -257,6 +268,11 @@ class TestMeasure:
 
     def test_lengths_that_are_no_numbers(self, run):
         assert "--lengths has 'many'" in refused(run("passkey", "--lengths", "256,many"))
+
+    def test_settings_that_do_not_fit_are_refused_before_any_row(self, run, checkpoint):
+        result = run("passkey", "-m", checkpoint, "--lengths", 128, "-G", 2, "-w", 64)
+        assert "neighbor_window 64 leaves no room" in refused(result) and "Pass keys" not in result.stderr
+        assert "neighbor_window 64" in refused(run("divergence", "--random", 64, "-n", 192, "-G", 2, "-w", 64))
 
     def test_unknown_condition(self, run):
         assert "'sunglasses'" in refused(run("passkey", "--conditions", "stock,sunglasses"))

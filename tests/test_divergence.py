@@ -299,7 +299,10 @@ BAD = [
     ({"bins": [5, 5]}, ValueError, "edges that rise"),
     ({"seed": -1}, ValueError, "seed is -1"),
     ({"stream": "both"}, ValueError, "unknown stream 'both'"),
-    ({"method": 3}, TypeError, "not 3"),
+    ({"method": 3}, TypeError, "got 3"),
+    ({"method": "blindfold"}, TypeError, "method must have .bands"),
+    ({"method": SelfExtend(2, 64)}, ValueError, "neighbor_window 64 leaves no room"),
+    ({"implementation": "fast"}, ValueError, "unknown implementation 'fast'"),
     ({"length": 1}, ValueError, "ids has 1 tokens"),
     ({"needle": (9, 9)}, ValueError, r"needle \(9, 9\) is no span"),
     ({"needle": (9, 150)}, ValueError, "no span of tokens before the last of 150"),
@@ -319,6 +322,20 @@ def test_bad_input_is_refused_at_once(options, error, sentence):
     with pytest.raises(error, match=sentence):
         divergence(model, ids, arguments.pop("method"), **arguments)
     assert not seen
+
+
+def test_one_text_is_asked_for():
+    with pytest.raises(ValueError, match=r"one text .*, not of shape \(2, 40\)"):
+        divergence(tiny_llama(), torch.ones(2, 40, dtype=torch.long), METHOD)
+    with pytest.raises(TypeError, match="whole numbers, not torch.float32"):
+        divergence(tiny_llama(), torch.ones(40), METHOD)
+
+
+def test_random_divergence_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match="neighbor_window 64 leaves no room"):
+        random_divergence(SelfExtend(2, 64), **{**RANDOM, "context_length": 64})
+    with pytest.raises(TypeError, match="method must have .bands"):
+        random_divergence("stock", **RANDOM)
 
 
 @pytest.mark.parametrize("name", ["length", "context_length", "heads", "queries", "bins"])

@@ -193,6 +193,12 @@ BAD = [
     ({"conditions": ["stock", None]}, ValueError, "'stock' is given 2 times"),
     ({"conditions": ["blind"]}, ValueError, "unknown condition 'blind'"),
     ({"conditions": [7]}, TypeError, "not 7"),
+    ({"conditions": ["stock", SelfExtend(2, 64)]}, ValueError, "neighbor_window 64 leaves no room"),
+    ({"implementation": "fast"}, ValueError, "unknown implementation 'fast'"),
+    ({"lengths": 128}, TypeError, "lengths must be a list, not 128 alone"),
+    ({"lengths": []}, ValueError, "lengths has 0 entries"),
+    ({"depths": 0.5}, TypeError, "depths must be a list, not 0.5 alone"),
+    ({"task": None}, TypeError, "task must be a name or document"),
     ({"lengths": [50]}, ValueError, "use a length of at least 97"),
     ({"depths": [2]}, ValueError, "depth is 2"),
 ]
@@ -200,10 +206,27 @@ BAD = [
 
 @pytest.mark.parametrize(("options", "error", "sentence"), BAD)
 def test_bad_input_is_refused_before_any_work(options, error, sentence):
-    model = Oracle()
+    model, seen = tiny_llama(), []
+    model.register_forward_hook(lambda *_: seen.append(1))
     with pytest.raises(error, match=sentence):
         passkey(model, bytes_tokenizer(), **{"lengths": [128], **options})
-    assert model.calls == 0
+    assert not seen
+
+
+@pytest.mark.parametrize("task", ["paper", "order", "named:2", document("The key is 12345.", "Key?", "12345")], ids=str)
+def test_the_control_without_a_needle_asks_the_same_and_states_nothing(task):
+    options = {"task": task, "length": 200, "depth": 0.5, "seed": 3, "filler": TEXTS}
+    asked, control = (passkey_prompt(bytes_tokenizer(), needle=needle, **options) for needle in (True, False))
+    assert asked.answer == control.answer and asked.question == control.question
+    assert len(control.ids) == 200 and control.ids[-13:] == asked.ids[-13:]
+    assert control.needle == (0, 0) and asked.answer in asked.text and asked.answer not in control.text
+
+
+def test_without_a_needle_an_oracle_is_lost():
+    found = rows(Oracle(), conditions=["stock", "no_needle"])
+    assert [(row.condition, row.exact) for row in found] == [("stock", 5), ("no_needle", 0)] * 3
+    with pytest.raises(ValueError, match="unknown condition 'no_needle'"):
+        answer_digits(Oracle(), bytes_tokenizer(), passkey_prompt(bytes_tokenizer(), length=128, depth=0), "no_needle")
 
 
 def test_an_answer_as_long_as_the_context_cannot_be_asked_of_the_truncated():

@@ -50,8 +50,9 @@ def test_an_unknown_type_is_refused(llama):
 def test_what_is_no_model_is_refused(thing):
     with pytest.raises(TypeError, match="expected a transformers model"):
         extend(thing, METHOD)
-    with pytest.raises(TypeError, match="expected a transformers model"):
-        context_length(thing)
+    for function in (context_length, is_extended, restore):
+        with pytest.raises(TypeError, match="expected a transformers model"):
+            function(thing)
 
 
 @pytest.mark.parametrize("method", [None, 8, "SelfExtend", SelfExtend], ids=str)
@@ -177,6 +178,12 @@ class TestRows:
         mask = torch.tensor([[0, 1, 1, 1]])
         with torch.no_grad(), observe(llama, [1], lambda view: None), pytest.raises(ValueError, match="padded"):
             llama(token_ids(4), attention_mask=mask)
+
+
+def test_a_model_that_counts_no_positions_has_no_context_length():
+    build, why = REFUSED["bloom"]
+    with pytest.raises(ValueError, match=why):
+        context_length(build())
 
 
 def test_context_length_is_the_configurations(llama):

@@ -160,19 +160,26 @@ BAD = [
     ({"targets": 0}, ValueError, "targets is 0"),
     ({"stride": 64}, ValueError, "stride is 64, but must be below every context length \\(64\\)"),
     ({"conditions": "stock"}, TypeError, "must be a list"),
+    ({"context_lengths": 64}, TypeError, "context_lengths must be a list, not 64 alone"),
+    ({"texts": TEXTS[0]}, TypeError, "texts must be a list, not .* put it in brackets"),
+    ({"conditions": ["stock", SelfExtend(2, 64)]}, ValueError, "neighbor_window 64 leaves no room"),
+    ({"conditions": ["no_needle"]}, ValueError, "unknown condition 'no_needle'"),
+    ({"implementation": "fast"}, ValueError, "unknown implementation 'fast'"),
 ]
 
 
 @pytest.mark.parametrize(("options", "error", "sentence"), BAD)
 def test_bad_input_is_refused_at_once(options, error, sentence):
     with pytest.raises(error, match=sentence):
-        perplexity(tiny_llama(), bytes_tokenizer(), TEXTS, **{"context_lengths": [64], **options})
+        perplexity(tiny_llama(), bytes_tokenizer(), **{"texts": TEXTS, "context_lengths": [64], **options})
 
 
 def test_bad_ids_are_refused():
     for ids in ([5], [[1, 2], [3, 4]], []):
         with pytest.raises(ValueError, match="one text of at least 2 tokens"):
             token_losses(tiny_llama(), ids)
+    with pytest.raises(TypeError, match="ids must be whole numbers, not torch.float32"):
+        token_losses(tiny_llama(), [1.5, 2.0])
     with pytest.raises(ValueError, match="chunk_size is 0"):
         token_losses(tiny_llama(), [1, 2, 3], chunk_size=0)
 

@@ -168,6 +168,8 @@ def test_suggestion_when_none_is_needed() -> None:
         (2.0, 4, TypeError, "group_size must be a whole number, not 2.0"),
         (True, 4, TypeError, "not True"),
         (np.bool_(True), 4, TypeError, "group_size"),
+        (np.array([2, 3]), 4, TypeError, "group_size must be a whole number, not array"),
+        (np.array(True), 4, TypeError, "group_size must be a whole number"),
         ("8", 4, TypeError, "'8'"),
         (None, 4, TypeError, "None"),
         (2, -1, ValueError, "neighbor_window is -1, but must be at least 0"),
@@ -200,6 +202,13 @@ def test_bad_lengths(length: int) -> None:
         SelfExtend(2, 0).capacity(length)
     with pytest.raises(TypeError, match="length"):
         relative_positions(PlainRoPE(), 4.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("method", ["SelfExtend", (8, 64), SelfExtend, None], ids=str)
+def test_what_is_no_method_is_refused(method: object) -> None:
+    for function in (relative_positions, visible_pairs, band_index):
+        with pytest.raises(TypeError, match="method must have .bands, a tuple of Band, as SelfExtend"):
+            function(method, 8)  # type: ignore[arg-type]
 
 
 def test_an_empty_band_is_refused() -> None:

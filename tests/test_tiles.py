@@ -115,4 +115,4 @@ def test_no_pair_is_computed_twice_or_in_vain() -> None:
 )
 def test_bad_sizes(numbers: tuple[int, ...], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        list(tiles(*numbers))
+        tiles(*numbers)  # at once, before any tile is asked for

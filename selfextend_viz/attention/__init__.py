@@ -4,7 +4,7 @@
 same for tensors that something else rotates. :func:`choose` picks the implementation and says why.
 """
 
-from selfextend_viz.attention.dispatch import Choice, Implementation, choose, core, implementations
+from selfextend_viz.attention.dispatch import Choice, Implementation, check_name, choose, core, implementations
 from selfextend_viz.attention.flash import FlashUnavailableError
 from selfextend_viz.attention.logits import Rotate, band_logits
 from selfextend_viz.attention.raw import attend, attention_logits
@@ -20,6 +20,7 @@ __all__ = [
     "attend",
     "attention_logits",
     "band_logits",
+    "check_name",
     "choose",
     "core",
     "implementations",

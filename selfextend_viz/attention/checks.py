@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfextend_viz.positions import Band
-
-__all__ = ["bands_of", "check_options", "check_padding", "check_rotary", "check_tensors"]
+__all__ = ["check_options", "check_padding", "check_rotary", "check_tensors"]
 
 
 def check_tensors(query: Tensor, key: Tensor, value: Tensor | None = None, *, trailing_queries: bool = True) -> None:
@@ -67,8 +65,9 @@ def _check_one(name: str, tensor: Tensor) -> None:
         raise ValueError(f"{name} has an empty axis in shape {tuple(tensor.shape)}; every axis must be at least 1.")
 
 
-def check_rotary(query: Tensor, inv_freq: Tensor | None) -> None:
+def check_rotary(query: Tensor, inv_freq: Tensor | None, attention_factor: float = 1.0) -> None:
     """Refuse a head that RoPE cannot turn in pairs; with ``inv_freq`` given, only the rotated dimensions matter."""
+    _check_positive("attention_factor", attention_factor, without="1.0")
     head_dim = query.shape[-1]
     if inv_freq is None and head_dim % 2:
         raise ValueError(
@@ -89,14 +88,21 @@ def check_rotary(query: Tensor, inv_freq: Tensor | None) -> None:
 def check_options(query: Tensor, *, scale: float | None, softcap: float | None, sinks: Tensor | None) -> None:
     """Refuse a scale or softcap that is not a positive number, and sinks that are not one logit per query head."""
     for name, number in (("scale", scale), ("softcap", softcap)):
-        if number is not None and not (math.isfinite(number) and number > 0):
-            raise ValueError(f"{name} must be a positive finite number or None, got {number}; None leaves it out.")
+        if number is not None:
+            _check_positive(name, number, without="None")
     if sinks is None:
         return
     if not isinstance(sinks, Tensor):
         raise TypeError(f"sinks must be a torch tensor [heads], got {type(sinks).__name__}.")
     if tuple(sinks.shape) != (query.shape[1],):
         raise ValueError(f"sinks must hold one logit per query head, [{query.shape[1]}], got {tuple(sinks.shape)}.")
+
+
+def _check_positive(name: str, number: Any, *, without: str) -> None:
+    if isinstance(number, bool) or not hasattr(number, "__float__"):
+        raise TypeError(f"{name} must be a number, got {number!r} ({type(number).__name__}); {without} leaves it out.")
+    if not 0 < float(number) < math.inf:
+        raise ValueError(f"{name} must be a positive finite number, got {number}; {without} leaves it out.")
 
 
 def check_padding(key_padding: Tensor, *, batch: int, keys: int) -> None:
@@ -109,14 +115,3 @@ def check_padding(key_padding: Tensor, *, batch: int, keys: int) -> None:
         )
     if tuple(key_padding.shape) != (batch, keys):
         raise ValueError(f"key_padding must be [batch, keys] = [{batch}, {keys}], got {tuple(key_padding.shape)}.")
-
-
-def bands_of(method: Any) -> tuple[Band, ...]:
-    """The bands of a method, refusing what is none."""
-    bands = getattr(method, "bands", None)
-    if not isinstance(bands, tuple) or not all(isinstance(band, Band) for band in bands):
-        raise TypeError(
-            f"method must have .bands, a tuple of Band, as SelfExtend(group_size=8, neighbor_window=64) has; "
-            f"got {type(method).__name__}."
-        )
-    return bands

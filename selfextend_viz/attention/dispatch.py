@@ -24,7 +24,7 @@ from selfextend_viz.attention.logits import Rotate
 from selfextend_viz.attention.slots import Slots
 from selfextend_viz.positions import Band
 
-__all__ = ["IMPLEMENTATIONS", "Choice", "Implementation", "choose", "core", "implementations"]
+__all__ = ["IMPLEMENTATIONS", "Choice", "Implementation", "check_name", "choose", "core", "implementations"]
 
 IMPLEMENTATIONS = ("auto", "eager", "flash")
 LONG = 4096
@@ -173,9 +173,7 @@ def choose(
     ValueError
         For an unknown name, or ``"flash"`` where it cannot run (:class:`FlashUnavailableError`).
     """
-    if implementation not in IMPLEMENTATIONS:
-        known = ", ".join(repr(name) for name in IMPLEMENTATIONS)
-        raise ValueError(f"unknown implementation {implementation!r}; use one of {known}.")
+    check_name(implementation)
     if implementation == "eager":
         return Choice("eager", "asked for by name.")
     refusal = flash_refusal(query, key, value, bands, softcap=softcap, sinks=sinks)
@@ -186,6 +184,13 @@ def choose(
     if key.shape[2] > LONG:
         _warn_once(refusal)
     return Choice("eager", f"flash cannot run this call: {refusal}")
+
+
+def check_name(implementation: str) -> None:
+    """Refuse the name of an implementation that there is not, with ``ValueError``."""
+    if implementation not in IMPLEMENTATIONS:
+        known = ", ".join(repr(name) for name in IMPLEMENTATIONS)
+        raise ValueError(f"unknown implementation {implementation!r}; use one of {known}.")
 
 
 def _how(query: Tensor, softcap: float | None) -> str:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from selfextend_viz.attention.checks import bands_of, check_options, check_padding, check_rotary, check_tensors
+from selfextend_viz.attention.checks import check_options, check_padding, check_rotary, check_tensors
 from selfextend_viz.attention.dispatch import core
 from selfextend_viz.attention.logits import Rotate, band_logits
 from selfextend_viz.attention.slots import Slots
-from selfextend_viz.positions import Band
+from selfextend_viz.positions import Band, bands_of
 from selfextend_viz.rope import default_inv_freq, rotate
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def attend(
     """
     bands = bands_of(method)
     check_tensors(query, key, value)
-    check_rotary(query, inv_freq)
+    check_rotary(query, inv_freq, attention_factor)
     slots = _slots(query, key, key_padding)
     frequencies = default_inv_freq(query.shape[-1], theta=theta)[0] if inv_freq is None else inv_freq
     return core(
@@ -128,7 +128,7 @@ def attention_logits(
     """
     bands = bands_of(method)
     check_tensors(query, key)
-    check_rotary(query, inv_freq)
+    check_rotary(query, inv_freq, attention_factor)
     check_options(query, scale=scale, softcap=softcap, sinks=None)
     slots = _slots(query, key, key_padding)
     frequencies = default_inv_freq(query.shape[-1], theta=theta)[0] if inv_freq is None else inv_freq

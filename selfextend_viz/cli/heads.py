@@ -51,7 +51,8 @@ def divergence(
 
     The outlier share is the part of the logits at distance L and more that
     lies above the head's own in-range 99.9 % quantile; chance is 0.001.
-    The figure shows the head where it is largest.
+    The mass is the attention that goes there, beside what uniform attention
+    would send. The figure shows the head with the largest outlier share.
 
     \b
     [bold]Examples[/bold]
@@ -113,13 +114,26 @@ def _print(rows: Sequence[Any], *, method: str) -> None:
     heads.sort(key=lambda row: row.outlier_share_stock, reverse=True)
     shown = heads[:MOST_HEADS]
     print_table(
-        f"The {len(shown)} heads of {len(heads)} that stock positions disturb most, and the same under {method}",
-        ("layer, head", "outliers stock", "outliers method", "KL at N", "KL within L"),
+        f"The {len(shown)} heads of {len(heads)} that stock positions disturb most, and the same under {method}: "
+        "share of outliers among logits, and attention mass, at d >= L",
+        (
+            "layer, head",
+            "share stock",
+            "share method",
+            "mass stock",
+            "mass method",
+            "mass uniform",
+            "KL at N",
+            "KL in L",
+        ),
         [
             (
                 f"{row.layer}, {row.head}",
                 f"{row.outlier_share_stock:.4f}",
                 f"{row.outlier_share_method:.4f}",
+                f"{row.distant_mass_stock:.3f}",
+                f"{row.distant_mass_method:.3f}",
+                f"{row.far_mass_uniform:.3f}",
                 f"{row.kl:.3f}",
                 f"{row.kl_in_range:.3f}",
             )

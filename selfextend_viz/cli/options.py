@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from selfextend_viz.positions import SelfExtend
 
 SELF_EXTEND = "self-extend"
-NAMED_CONDITIONS = ("stock", "blindfold", "truncate", "sinks", SELF_EXTEND)
+SHUFFLED = "shuffled"
+NAMED_CONDITIONS = ("stock", "blindfold", "truncate", "sinks", "no_needle", SELF_EXTEND, SHUFFLED)
 
 _MODEL, _METHOD, _OUTPUT = "Model", "Self-Extend", "Output"
 
@@ -65,13 +66,18 @@ ImplementationOption = Annotated[
     str, typer.Option("--implementation", help="auto, eager or flash.", rich_help_panel=_METHOD)
 ]
 ConditionsOption = Annotated[
-    str, typer.Option("--conditions", help="Any of stock, blindfold, truncate, sinks, self-extend, with commas.")
+    str,
+    typer.Option(
+        "--conditions",
+        help="With commas: stock, blindfold (far keys hidden), truncate (the last L tokens), sinks (blindfold and the "
+        "first 4 tokens), self-extend, shuffled (its far groups out of order); for passkey also no_needle.",
+    ),
 ]
 TextOption = Annotated[
     list[Path] | None,
     typer.Option("--text", help="A UTF-8 text file; may be repeated. Held-out documentation when absent.", exists=True),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="The same seed gives the same prompts.")]
+SeedOption = Annotated[int, typer.Option("--seed", help="The same seed gives the same result.")]
 
 Number = TypeVar("Number", int, float)
 
@@ -145,8 +151,11 @@ def condition_names(text: str) -> list[str]:
 
 
 def with_method(names: Sequence[str], method: SelfExtend) -> list[Any]:
-    """The conditions to run: the method stands in the place of ``self-extend``."""
-    return [method if name == SELF_EXTEND else name for name in names]
+    """The conditions to run: methods stand in the place of ``self-extend`` and ``shuffled``."""
+    from selfextend_viz.methods.remapping import ShuffledSelfExtend
+
+    methods = {SELF_EXTEND: method, SHUFFLED: ShuffledSelfExtend(method.group_size, method.neighbor_window)}
+    return [methods.get(name, name) for name in names]
 
 
 def read_texts(paths: Sequence[Path]) -> list[str]:

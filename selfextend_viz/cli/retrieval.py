@@ -41,7 +41,9 @@ def passkey(
     conditions: ConditionsOption = f"stock,blindfold,{SELF_EXTEND}",
     group_size: GroupOption = None,
     neighbor_window: WindowOption = None,
-    task: Annotated[str, typer.Option(help="paper, natural, distractor, named:2, control or order.")] = "paper",
+    task: Annotated[
+        str, typer.Option(help="paper, natural, words, distractor, named:2, control (no key), order or order:first.")
+    ] = "paper",
     trials: Annotated[int, typer.Option(help="Prompts in each cell.")] = 5,
     digits: Annotated[int, typer.Option(help="Digits of the key.")] = 5,
     scoring: Annotated[str, typer.Option(help="teacher (one forward a prompt) or generate.")] = "teacher",
@@ -56,8 +58,8 @@ def passkey(
     """Hide a number in a long prompt and ask for it: stock, blindfold and Self-Extend on the same prompts.
 
     The blindfold masks all keys at distance L and more, and changes no
-    position: what it finds, the far text had spoilt. G and w_n are suggested
-    for the longest prompt unless both are given.
+    position: it shows how far a model gets that reads only near text. G and
+    w_n are suggested for the longest prompt unless both are given.
 
     \b
     [bold]Examples[/bold]

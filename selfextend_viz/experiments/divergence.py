@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from selfextend_viz.experiments.conditions import Condition, resolve
+from selfextend_viz.experiments.conditions import Condition
 from selfextend_viz.experiments.head_rows import Survey
 from selfextend_viz.experiments.heads import distance_edges, sample_rows
-from selfextend_viz.experiments.losses import decoder_states, output_layer
+from selfextend_viz.experiments.losses import decoder_states, one_text, output_layer
 from selfextend_viz.experiments.needle import Needle
 from selfextend_viz.experiments.random_heads import random_divergence
 from selfextend_viz.experiments.rows import STOCK, HeadRow, LogitRow, OutputRow
-from selfextend_viz.patch import LayerView, context_length, observe
+from selfextend_viz.patch import LayerView, check_lending, context_length, observe
 from selfextend_viz.positions import Method, PlainRoPE, whole_number
 
 __all__ = ["divergence", "random_divergence"]
@@ -51,7 +51,7 @@ def divergence(
     model
         A transformers causal language model in evaluation mode.
     ids
-        One text's tokens, ``[N]``.
+        One text's tokens, ``[N]`` or ``[1, N]``.
     method
         What is compared with stock, such as ``SelfExtend(8, 64)``.
     queries
@@ -83,13 +83,12 @@ def divergence(
     TypeError, ValueError
         At once, if an argument is out of range or does not fit the text.
     """
-    tokens = torch.as_tensor(ids, dtype=torch.long, device=model.device).flatten()
-    length, trained = len(tokens), context_length(model)
-    if length < 2:
-        raise ValueError(f"ids has {length} tokens; give one text of at least 2")
+    trained = context_length(model)
+    tokens = one_text(ids, model.device)
+    length = len(tokens)
     if stream not in ("method", STOCK):
         raise ValueError(f"unknown stream {stream!r}; choose 'method' or 'stock'")
-    resolve(method, model)
+    check_lending(model, method, implementation=implementation)
     found = None if needle is None else Needle.of(needle, answer_rows, length)
     if found is not None:
         found.cut(length, trained)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,27 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 HEAD_CHUNK = 1024
+
+
+def one_text(ids: Sequence[int] | Tensor, device: torch.device | None = None) -> Tensor:
+    """The tokens of one text, given as ``[N]`` or ``[1, N]``: int64 ``[N]``.
+
+    Raises
+    ------
+    TypeError
+        If they are not whole numbers.
+    ValueError
+        If there are fewer than two, or more than one text.
+    """
+    tokens = torch.as_tensor(ids, device=device)
+    if tokens.numel() and (tokens.is_floating_point() or tokens.dtype is torch.bool):
+        raise TypeError(f"ids must be whole numbers, not {tokens.dtype}; give the token ids of a tokenizer")
+    tokens = tokens[0] if tokens.ndim == 2 and len(tokens) == 1 else tokens
+    if tokens.ndim != 1:
+        raise ValueError(f"ids must be one text of at least 2 tokens, not of shape {tuple(tokens.shape)}")
+    if len(tokens) < 2:
+        raise ValueError(f"ids has {len(tokens)} tokens; give one text of at least 2 tokens")
+    return tokens.long()
 
 
 def sequence_losses(model: Any, ids: Tensor, *, first: int = 1, chunk_size: int = HEAD_CHUNK) -> Tensor:

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from selfextend_viz.experiments.answers import AnswerScore, answer_scores, as_digit_rows
-from selfextend_viz.experiments.conditions import Condition, Wanted, resolve, resolve_all
+from selfextend_viz.experiments.conditions import Condition, Wanted, listed, resolve, resolve_all
 from selfextend_viz.experiments.prompts import Document, Phrasing, Prompt, passkey_prompt
 from selfextend_viz.experiments.rows import DigitRow, PasskeyRow, wilson_interval
 from selfextend_viz.patch import context_length
@@ -54,8 +54,9 @@ def passkey(
         explains `task`, `digits`, `filler`, `phrasing` and `chat_template`.
     conditions
         ``"stock"``, its controls ``"blindfold"`` (keys at d >= L hidden, positions untouched), ``"truncate"`` (the
-        last L tokens, answer included) and ``"sinks"`` (blindfold plus the first four tokens at their true
-        distances), and methods such as ``SelfExtend(8, 64)``.
+        last L tokens, answer included), ``"sinks"`` (blindfold plus the first four tokens at their true distances)
+        and ``"no_needle"`` (the stock model on a prompt that never states the key: what guessing reaches), and
+        methods such as ``SelfExtend(8, 64)`` or ``ShuffledSelfExtend(8, 64)``.
     trials
         Prompts for each cell.
     scoring
@@ -86,6 +87,9 @@ def passkey(
     whole_number("trials", trials)
     if batch_size is not None:
         whole_number("batch_size", batch_size)
+    resolved = resolve_all(conditions, model, prompts=True)
+    for condition in resolved:
+        condition.check(model, implementation)
     if introduction is None:
         introduction = not isinstance(task, Document) and context_length(model) >= INTRODUCTION_FROM
     make = partial(
@@ -98,12 +102,12 @@ def passkey(
         introduction=introduction,
         chat_template=chat_template,
     )
-    cells = list(product(lengths, depths)) if order is None else list(order)
+    cells = list(product(listed("lengths", lengths), listed("depths", depths)) if order is None else order)
     for length, depth in cells:
         make(length=length, depth=depth)  # so that a prompt that cannot be made is refused before any work
     seeds = range(seed * SEEDS_APART, seed * SEEDS_APART + trials)
     score = partial(answer_scores, model, tokenizer, scoring=scoring, implementation=implementation)
-    return _rows(make, score, cells, resolve_all(conditions, model), seeds=seeds, batch_size=batch_size, seed=seed)
+    return _rows(make, score, cells, resolved, seeds=seeds, batch_size=batch_size, seed=seed)
 
 
 def _rows(
@@ -117,14 +121,18 @@ def _rows(
     seed: int,
 ) -> Iterator[PasskeyRow]:
     for length, depth in cells:
-        prompts = [make(length=length, depth=depth, seed=trial_seed) for trial_seed in seeds]
         size = batch_size or max(1, TOKENS_AT_ONCE // length)
+        of_cell = partial(make, length=length, depth=depth)
+        prompts = {
+            needle: [of_cell(seed=trial_seed, needle=needle) for trial_seed in seeds]
+            for needle in {condition.needle for condition in conditions}
+        }
         for condition in conditions:
-            scores = score(prompts, condition, batch_size=size)
+            scores = score(prompts[condition.needle], condition, batch_size=size)
             exact = sum(each.exact for each in scores)
             low, high = wilson_interval(exact, len(scores))
             yield PasskeyRow(
-                task=prompts[0].task,
+                task=prompts[condition.needle][0].task,
                 condition=condition.label,
                 length=length,
                 depth=depth,

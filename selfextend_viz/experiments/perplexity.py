@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from selfextend_viz.experiments.conditions import Condition, Wanted, resolve, resolve_all
-from selfextend_viz.experiments.losses import HEAD_CHUNK, sequence_losses
+from selfextend_viz.experiments.conditions import Condition, Wanted, listed, resolve, resolve_all
+from selfextend_viz.experiments.losses import HEAD_CHUNK, one_text, sequence_losses
 from selfextend_viz.experiments.rows import BLINDFOLD, SINKS, STOCK, TRUNCATE, PerplexityRow
 from selfextend_viz.experiments.tokens import encode
 from selfextend_viz.patch import context_length, extended
@@ -52,13 +52,12 @@ def token_losses(
 
     Raises
     ------
+    TypeError
+        If the ids are not whole numbers.
     ValueError
         If there are fewer than two tokens, more than one text, or `chunk_size` is below 1.
     """
-    tokens = torch.as_tensor(ids, device=model.device)
-    tokens = tokens[None] if tokens.ndim == 1 else tokens
-    if tokens.ndim != 2 or tokens.shape[0] != 1 or tokens.shape[1] < 2:
-        raise ValueError(f"ids must be one text of at least 2 tokens, not of shape {tuple(torch.as_tensor(ids).shape)}")
+    tokens = one_text(ids, model.device)[None]
     whole_number("chunk_size", chunk_size)
     with torch.inference_mode():
         if method is None:
@@ -113,14 +112,16 @@ def perplexity(
     TypeError, ValueError
         At once, if an argument is out of range, or no text is long enough.
     """
-    lengths = [whole_number("context_length", length, at_least=2) for length in context_lengths]
-    if not lengths:
-        raise ValueError("context_lengths has 0 entries; give at least one")
+    lengths = [
+        whole_number("context_length", length, at_least=2) for length in listed("context_lengths", context_lengths)
+    ]
     resolved, trained = resolve_all(conditions, model), context_length(model)
+    for condition in resolved:
+        condition.check(model, implementation)
     stride = max(1, min(*lengths, trained) // 4) if stride is None else whole_number("stride", stride)
     if stride >= min(*lengths, trained):
         raise ValueError(f"stride is {stride}, but must be below every context length ({min(*lengths, trained)})")
-    tokens = [torch.tensor(encode(tokenizer, text), dtype=torch.long) for text in texts]
+    tokens = [torch.tensor(encode(tokenizer, text), dtype=torch.long) for text in listed("texts", texts)]
     count = math.ceil(whole_number("targets", targets) / stride)
     windows = cut_windows([len(ids) for ids in tokens], count, longest=max(*lengths, trained), stride=stride)
     runner = _Runner(model, tokens, windows, stride, implementation, batch_size)

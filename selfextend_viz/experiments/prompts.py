@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -85,6 +85,7 @@ def passkey_prompt(
     phrasing: str | Phrasing = "paper",
     introduction: bool = False,
     chat_template: bool = True,
+    needle: bool = True,
     distractors: int | None = None,
     vocabulary: int = VOCABULARY,
 ) -> Prompt:
@@ -114,6 +115,8 @@ def passkey_prompt(
         Begin with the paper's introduction, some 35 tokens or 150 bytes: too long for a byte-level model.
     chat_template
         Apply the tokenizer's chat template, where it has one.
+    needle
+        Whether the prompt states what it asks for; without, filler (or, of a document, natural text) stands there.
     distractors
         Other numbers in the task ``distractor``; one for every 256 tokens if left out.
     vocabulary
@@ -135,6 +138,7 @@ def passkey_prompt(
     rng = Random(f"{name} {float(depth)} {seed}")
     others = max(1, length // TOKENS_PER_DISTRACTOR) if distractors is None else distractors
     content = content_of(task, rng=rng, digits=digits, phrasing=wording, others=others, key=key)
+    content = content if needle else replace(content, statement="", follow="")
     frame = _frame(tokenizer, content, wording.joiner, introduction=introduction, chat_template=chat_template)
     kind, texts = _filler_of(name, filler)
     rng = Random(f"{name} {float(depth)} {seed} {length}")  # other filler at other lengths, but the same key

@@ -12,7 +12,7 @@ from selfextend_viz.attention import band_logits
 from selfextend_viz.experiments.head_rows import Survey
 from selfextend_viz.experiments.heads import distance_edges, sample_rows
 from selfextend_viz.experiments.rows import HeadRow, LogitRow
-from selfextend_viz.positions import Band, Method, whole_number
+from selfextend_viz.positions import Band, Method, bands_of, whole_number
 from selfextend_viz.rope import default_inv_freq, rotate
 
 
@@ -93,6 +93,10 @@ def random_divergence(
     """
     length = whole_number("length", length, at_least=2)
     trained = whole_number("context_length", context_length, at_least=2)
+    bands_of(method)
+    capacity = getattr(method, "capacity", None)
+    if capacity is not None:
+        capacity(trained)  # refuses a window that leaves no room within L
     inv_freq, _ = default_inv_freq(head_dim, theta=theta)
     generator = torch.Generator().manual_seed(whole_number("seed", seed, at_least=0))
     size = (1, whole_number("heads", heads), length, head_dim)

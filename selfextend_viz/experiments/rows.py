@@ -9,8 +9,12 @@ STOCK = "stock"
 BLINDFOLD = "blindfold"
 TRUNCATE = "truncate"
 SINKS = "sinks"
+NO_NEEDLE = "no_needle"
 CONDITIONS = (STOCK, BLINDFOLD, TRUNCATE, SINKS)
-"""Conditions known by name; every other condition is a method object, labelled by ``str(method)``."""
+"""Conditions known by name; every other condition is a method object, labelled by ``str(method)``.
+
+``"no_needle"`` comes on top where there are prompts with a needle to leave out.
+"""
 
 
 def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:

@@ -131,11 +131,15 @@ def content_of(
 
     Raises
     ------
+    TypeError
+        If the task is neither a name nor a `Document`.
     ValueError
-        If the task is not known.
+        If it is not known.
     """
     if isinstance(task, Document):
         return Content(task.text, task.question, task.answer_start, task.answer)
+    if not isinstance(task, str):
+        raise TypeError(f"task must be a name or document(...), not {task!r}; the names are {', '.join(TASKS)}")
     kind, _, detail = task.partition(":")
     if kind not in _BUILDERS or (detail and not (kind == "named" and detail.isdigit()) and task != "order:first"):
         raise ValueError(f"unknown task {task!r}; choose one of {', '.join(TASKS)}, named:k, or document(...)")

@@ -7,7 +7,7 @@ between the told and the true position, so that no forward is rewritten and cach
 
 from selfextend_viz.patch.attention_function import BeyondReachWarning, register
 from selfextend_viz.patch.describe import Description, describe
-from selfextend_viz.patch.lending import extend, extended, is_extended, restore
+from selfextend_viz.patch.lending import check_lending, extend, extended, is_extended, restore
 from selfextend_viz.patch.models import SUPPORTED, context_length
 from selfextend_viz.patch.observe import LayerView, observe
 
@@ -16,6 +16,7 @@ __all__ = [
     "BeyondReachWarning",
     "Description",
     "LayerView",
+    "check_lending",
     "context_length",
     "describe",
     "extend",

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from selfextend_viz.attention import Choice, choose
-from selfextend_viz.attention.checks import bands_of
 from selfextend_viz.patch.binding import IMPLEMENTATION, Block, blocks_of, pop, push
-from selfextend_viz.patch.models import Layer, attention_layers, context_length
-from selfextend_viz.positions import Method
+from selfextend_viz.patch.models import Layer, attention_layers, context_length, text_config
+from selfextend_viz.positions import Method, bands_of
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -91,7 +90,13 @@ def restore(model: Model) -> Model:
     -------
     Model
         The same model.
+
+    Raises
+    ------
+    TypeError
+        If the object is not a transformers model.
     """
+    text_config(model)
     for module in model.modules():
         for block in blocks_of(module):
             pop(block)
@@ -99,9 +104,15 @@ def restore(model: Model) -> Model:
 
 
 def is_extended(model: nn.Module) -> bool:
-    """Whether a method is lent to this model."""
+    """Whether a method is lent to this model; ``TypeError`` if it is not a transformers model."""
+    text_config(model)
     modules: Iterator[Any] = model.modules()
     return any(blocks_of(module) and module.config._attn_implementation == IMPLEMENTATION for module in modules)
+
+
+def check_lending(model: nn.Module, method: Method, *, implementation: str = "auto") -> None:
+    """Raise what :func:`extended` would raise for these arguments; the model is not touched."""
+    make_block(model, method, implementation)
 
 
 def make_block(model: nn.Module, method: Method, implementation: str) -> Block:

@@ -76,10 +76,12 @@ def context_length(model: nn.Module) -> int:
     TypeError
         If the object is not a transformers model.
     ValueError
-        If its configuration states no such number.
+        If its configuration states no such number; for ALiBi, that there is none.
     """
     config = text_config(model)
     length = getattr(config, "max_position_embeddings", None)
+    if length is None and config.model_type in _REFUSED:
+        _refuse_unsupported(type(model).__name__, config.model_type)
     if not isinstance(length, int) or length < 1:
         raise ValueError(
             f"the configuration of {type(model).__name__} has max_position_embeddings = {length!r}; "

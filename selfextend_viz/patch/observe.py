@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from selfextend_viz.attention import band_logits
-from selfextend_viz.attention.checks import bands_of
 from selfextend_viz.patch.attention_function import Forward
 from selfextend_viz.patch.binding import pop, push
 from selfextend_viz.patch.lending import make_block
 from selfextend_viz.patch.rotation import Turns
-from selfextend_viz.positions import Band, Method, PlainRoPE
+from selfextend_viz.positions import Band, Method, PlainRoPE, bands_of
 
 
 @dataclass(frozen=True, eq=False)

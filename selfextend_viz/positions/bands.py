@@ -18,7 +18,7 @@ Positions = Any
 """An int, a NumPy array or a torch tensor of positions."""
 
 
-def whole_number(name: str, value: object, *, at_least: int = 1) -> int:
+def whole_number(name: str, value: Any, *, at_least: int = 1) -> int:
     """Check that a value is a whole number in range, and return it as a plain ``int``.
 
     Parameters
@@ -37,14 +37,24 @@ def whole_number(name: str, value: object, *, at_least: int = 1) -> int:
     ValueError
         If it is smaller than ``at_least``.
     """
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+    number = _index(value)
+    if number is None:
         raise TypeError(
             f"{name} must be a whole number, not {value!r} ({type(value).__name__}); use an int >= {at_least}"
         )
-    number = operator.index(value)
     if number < at_least:
         raise ValueError(f"{name} is {number}, but must be at least {at_least}")
     return number
+
+
+def _index(value: Any) -> int | None:
+    """The value as an ``int`` if it is one number and whole; bools are none, those of NumPy and torch included."""
+    if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
 
 
 def check_interval(nearest: int, beyond: int | None) -> None:
@@ -122,6 +132,17 @@ class PlainRoPE:
         return "stock"
 
 
+def bands_of(method: Any) -> tuple[Band, ...]:
+    """The bands of a method; ``TypeError`` for what is none, such as a class, a name or a pair of numbers."""
+    bands = getattr(method, "bands", None)
+    if not isinstance(bands, tuple) or not all(isinstance(band, Band) for band in bands):
+        raise TypeError(
+            f"method must have .bands, a tuple of Band, as SelfExtend(group_size=8, neighbor_window=64) has; "
+            f"got {method!r} ({type(method).__name__})."
+        )
+    return bands
+
+
 def pair_bands(method: Method, query: Positions, key: Positions) -> NDArray[np.int64]:
     """Which band of a method holds each pair of true positions; -1 where the key is not seen.
 
@@ -134,12 +155,14 @@ def pair_bands(method: Method, query: Positions, key: Positions) -> NDArray[np.i
 
     Raises
     ------
+    TypeError
+        If the method has no bands.
     ValueError
         If two bands claim one pair.
     """
     query, key = np.broadcast_arrays(np.asarray(query), np.asarray(key))
     index = np.full(query.shape, -1, dtype=np.int64)
-    for number, band in enumerate(method.bands):
+    for number, band in enumerate(bands_of(method)):
         seen = np.asarray(band.sees(query, key), dtype=bool)
         if (clash := seen & (index >= 0)).any():
             i, j, first = (int(values[clash][0]) for values in (query, key, index))
@@ -180,7 +203,7 @@ def relative_positions(method: Method, length: int) -> NDArray[Any]:
     Raises
     ------
     TypeError, ValueError
-        If the length is not a whole number >= 1, or two bands claim one pair.
+        If the length is not a whole number >= 1, the method has no bands, or two bands claim one pair.
     """
     return pair_positions(method, *_triangle(length))
 
@@ -190,9 +213,9 @@ def visible_pairs(method: Method, length: int) -> NDArray[np.bool_]:
 
     Raises
     ------
-    ValueError
-        If the length is below 1.
+    TypeError, ValueError
+        If the length is not a whole number >= 1, or the method has no bands.
     """
     query, key = _triangle(length)
-    seen = [np.asarray(band.sees(query, key), dtype=bool) for band in method.bands]
+    seen = [np.asarray(band.sees(query, key), dtype=bool) for band in bands_of(method)]
     return np.logical_or.reduce(seen)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from selfextend_viz.positions.bands import check_interval, whole_number
@@ -68,14 +69,13 @@ def tiles(queries: int, keys: int, nearest: int = 0, beyond: int | None = None) 
     Raises
     ------
     TypeError, ValueError
-        For sizes below 1, more queries than keys, or an empty band.
+        At once, for sizes below 1, more queries than keys, or an empty band.
 
     See Also
     --------
     tile_runs : the same tiles, those of one shape together.
     """
-    for run in tile_runs(queries, keys, nearest, beyond):
-        yield from run
+    return chain.from_iterable(tile_runs(queries, keys, nearest, beyond))
 
 
 def tile_runs(queries: int, keys: int, nearest: int = 0, beyond: int | None = None) -> Iterator[TileRun]:
@@ -84,6 +84,10 @@ def tile_runs(queries: int, keys: int, nearest: int = 0, beyond: int | None = No
     if queries > whole_number("keys", keys):
         raise ValueError(f"{queries} queries cannot be the last of {keys} keys; give at least as many keys as queries")
     check_interval(nearest, beyond)
+    return _runs(queries, keys, nearest, beyond)
+
+
+def _runs(queries: int, keys: int, nearest: int, beyond: int | None) -> Iterator[TileRun]:
     first_row = keys - queries
     start, stop = max(first_row, nearest), keys if beyond is None else min(beyond, keys)
     if start < stop:
