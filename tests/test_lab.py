@@ -1,0 +1,429 @@
+"""The lab without a browser: set the state's traits, read the figures' data."""
+
+import threading
+import time
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from experiment_doubles import bytes_tokenizer
+from tiny_models import tiny_llama
+
+from selfextend_viz.plots import position_map, reach_map, staircase
+from selfextend_viz.positions import SelfExtend, relative_positions
+from selfextend_viz.widgets import Lab, lab
+from selfextend_viz.widgets.control_bar import ControlBar
+from selfextend_viz.widgets.controls import LabState
+from selfextend_viz.widgets.explorers import PositionPanel, ReachPanel
+from selfextend_viz.widgets.headline import Answers, Question
+from selfextend_viz.widgets.lab import state_for
+from selfextend_viz.widgets.live import Progress, Report
+from selfextend_viz.widgets.results import Results, Setting, fingerprint
+from selfextend_viz.widgets.work import LabWork, Subject, grid_lengths
+
+CONTEXT_LENGTH = 128
+WAIT = 60
+
+
+def small_model():
+    return tiny_llama(vocab_size=257, max_position_embeddings=CONTEXT_LENGTH)
+
+
+def small_lab(**changes):
+    return Lab(Subject(small_model(), bytes_tokenizer()), trials=1, **changes)
+
+
+@pytest.fixture(scope="module")
+def settled():
+    """A lab whose first results are all there; tests of it put N, G and w_n back."""
+    app = small_lab()
+    app.state.set(length=192, group_size=4, neighbor_window=32)
+    assert app.worker.wait(WAIT)
+    assert app.worker.error is None
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def app():
+    made = small_lab()
+    yield made
+    made.close()
+
+
+def trace(panel, name):
+    (found,) = [one for one in panel.figure.widget.data if one.name == name]
+    return found
+
+
+def numbers(values):
+    return [None if value is None else float(value) for value in np.asarray(values, dtype=object).ravel()]
+
+
+@pytest.fixture
+def state():
+    return LabState(128, length=96, group_size=4, neighbor_window=16)
+
+
+def test_position_panel_shows_what_the_library_computes(state):
+    panel = PositionPanel(state)
+    for group_size, length in ((4, 96), (8, 96), (8, 70), (1, 70)):
+        state.set(group_size=group_size, length=length)
+        told = trace(panel, "method map").z
+        expected = relative_positions(state.method, length)
+        assert told.shape == (length, length)
+        assert numbers(told) == [None if value < 0 else value for value in expected.ravel()]
+    assert trace(panel, "plain map").z[-1][0] == 69
+
+
+def test_position_panel_samples_long_maps_and_says_so(state):
+    state.length = 700
+    panel = PositionPanel(state)
+    expected = position_map(state.method, 700, context_length=128)
+    assert numbers(trace(panel, "method map").z) == numbers(expected.told)
+    assert len(trace(panel, "method map").z) == 256
+    assert "256 of 700" in panel.figure.shown.layout.title.subtitle.text
+
+
+def test_pointing_at_a_pair_explains_it_and_moves_the_row(state):
+    panel = PositionPanel(state)
+    panel.point(95, 3)
+    # (95 // 4 + 16 - 16 // 4) - 3 // 4
+    assert "token 95 sees token 3 as if 35 away: trained" in panel.text
+    assert "92 away" in panel.text
+    assert min(value for value in trace(panel, "method row").y if value is not None) > 93
+    panel.point(3, 95)
+    assert panel.pair == (95, 3), "a pair above the diagonal is nothing to explain"
+    state.length = 40
+    assert panel.pair is None
+
+
+def test_the_reach_panel_follows_and_says_whether_n_fits(state):
+    panel = ReachPanel(state)
+    state.length = 1024
+    assert "does not fit" in panel.text
+    state.group_size = 16
+    assert f"reach {16 * (128 - 16 + 1):,} tokens" in panel.text
+    assert "fits" in panel.text
+    heatmap = next(one for one in panel.figure.widget.data if one.type == "heatmap")
+    expected = reach_map(context_length=128, length=1024)
+    assert np.asarray(heatmap.z).shape == expected.reach.shape
+
+
+def test_a_click_on_the_reach_map_sets_both_sliders(state):
+    bar = ControlBar(state, fact="", on_stop=lambda: None)
+    panel = ReachPanel(state)
+    panel.choose(8, 24)
+    assert (state.group_size, state.neighbor_window) == (8, 24)
+    assert (bar.numbers["group_size"].box.value, bar.numbers["neighbor_window"].slider.value) == (8, 24)
+    panel.choose(8, 500)
+    assert (state.group_size, state.neighbor_window) == (8, 24)
+    assert "smaller than L" in panel.text
+
+
+def test_instant_panels_are_quick_enough_and_updated_in_place(state):
+    panels = PositionPanel(state), ReachPanel(state)
+    widgets = [panel.figure.widget for panel in panels]
+    traces = [one for widget in widgets for one in widget.data]
+    state.group_size = 2
+    best = min(timed(lambda size=size: setattr(state, "group_size", size)) for size in (4, 8, 16, 2, 4, 8))
+    assert [panel.figure.widget for panel in panels] == widgets
+    assert all(before is after for before, after in zip(traces, [t for w in widgets for t in w.data], strict=True))
+    assert best < 0.6, f"both panels took {best:.2f} s at best"
+
+
+def timed(action):
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def test_sliders_and_boxes_are_linked_and_refuse_bad_numbers(state):
+    bar = ControlBar(state, fact="", on_stop=lambda: None)
+    group = bar.numbers["group_size"]
+    group.slider.value = 16
+    assert (state.group_size, group.box.value) == (16, 16)
+    group.box.value = 11
+    assert (state.group_size, group.slider.value) == (11, 8)
+    group.box.value = 0
+    assert (state.group_size, group.box.value) == (11, 11)
+    assert "G must be between 1" in bar.words.value
+    bar.report(Report("running", Progress(1, 2, "busy")))
+    assert "G must be between 1" in bar.words.value, "progress does not wipe a refusal away"
+    bar.numbers["length"].box.value = 300
+    assert "busy" in bar.words.value
+    bar.numbers["neighbor_window"].box.value = 128
+    assert state.neighbor_window == 16
+    assert "smaller than L = 128" in bar.words.value
+
+
+def test_the_context_length_is_locked_until_formula_only(state):
+    bar = ControlBar(state, fact="why", on_stop=lambda: None)
+    assert "why" in bar.fact.value
+    assert bar.context_length.layout.display == "none"
+    bar.formula_only.value = True
+    bar.context_length.box.value = 4096
+    assert state.context_length == 4096
+    assert max(bar.numbers["neighbor_window"].slider.options) > 2000
+    bar.formula_only.value = False
+    assert state.context_length == 128
+
+
+def test_all_model_panels_show_what_the_library_computes(settled):
+    state = settled.state
+    method = state.method
+    cells = LabWork(settled.subject, trials=1).cell_steps(settled.setting)
+    first = next(cells)
+    row = first.compute()
+    shown = settled.passkey.rows[row.condition, row.length, row.depth]
+    assert shown == row
+    grid = np.asarray(trace(settled.passkey, str(method)).z)
+    assert grid.shape == (5, len(grid_lengths(state.length, CONTEXT_LENGTH)))
+    assert all(value is not None for value in grid.ravel())
+    head = settled.divergence.head
+    expected = [
+        row.mean
+        for row in settled.divergence.rows
+        if getattr(row, "condition", "") == "stock" and hasattr(row, "mean") and (row.layer, row.head) == head
+    ]
+    drawn = [value for value in trace(settled.divergence, "stock").y if value is not None]
+    np.testing.assert_allclose(np.asarray(drawn, dtype=float), expected, rtol=1e-6)
+    _, told = staircase(method, int(max(row.distance_high for row in settled.divergence.rows if hasattr(row, "mean"))))
+    assert numbers(trace(settled.divergence, "told method").y)[: len(told)] == numbers(told)
+    assert set(settled.headline.answers.digits) == {"stock", "blindfold", str(method)}
+    assert all(part.stamp == "live" for part in (settled.headline, settled.divergence, settled.passkey))
+
+
+def test_a_page_that_asks_gets_the_state_of_now_and_then_updates(state):
+    panel = PositionPanel(state)
+    widget, sent = panel.figure.widget, []
+    widget.send = lambda content, buffers=None: sent.append(content)
+    state.group_size = 8
+    last = [row for row in widget._widget_data if row["name"] == "method map"][0]
+    assert numbers(last["z"]) == numbers(trace(panel, "method map").z), "a page may open at any time"
+    widget._handle_custom_msg({"kind": "state"}, [])
+    assert sent == [{"kind": "state"}]
+    state.group_size = 2
+    widget._handle_custom_msg({"kind": "state"}, [])
+    last = [row for row in widget._widget_data if row["name"] == "method map"][0]
+    assert numbers(last["z"]) == numbers(trace(panel, "method map").z)
+
+
+def test_choosing_a_head_redraws_it_and_keeps_it(settled):
+    other = next(head for head in settled.divergence.heads() if head != settled.divergence.head)
+    settled.divergence.choose(*other)
+    assert f"Layer {other[0]}, head {other[1]}" in settled.divergence.text
+    settled.divergence.choose(99, 0)
+    assert settled.divergence.head == other
+
+
+def test_finished_cells_are_remembered(settled):
+    asked = []
+    compute, settled.work._cell = settled.work._cell, lambda *cell: asked.append(cell) or compute(*cell)
+    try:
+        settled.state.group_size = 8
+        assert settled.worker.wait(WAIT)
+        assert {str(condition) for condition, _, _ in asked} == {"SelfExtend(G=8, w_n=32)"}
+        asked.clear()
+        settled.state.group_size = 4
+        assert settled.worker.wait(WAIT)
+        assert asked == []
+        assert None not in numbers(trace(settled.passkey, "SelfExtend(G=4, w_n=32)").z)
+    finally:
+        del settled.work._cell
+
+
+def test_twelve_fast_changes_end_on_the_last_one_alone(app):
+    app.worker.stop()
+    assert app.worker.wait(WAIT)
+    finished = app.worker.finished
+    for group_size in (2, 4, 8, 16, 2, 4, 8, 16, 2, 4, 8, 7):
+        app.state.group_size = group_size
+    assert app.passkey.stamp == app.divergence.stamp == app.headline.stamp == "stale"
+    app.state.length = 128
+    assert app.worker.wait(WAIT)
+    assert app.worker.finished - finished == 1
+    assert app.passkey.setting.group_size == 7
+    assert "SelfExtend(G=7, w_n=32)" in [one.name for one in app.passkey.figure.widget.data]
+    assert app.passkey.stamp == "live"
+
+
+def test_stop_keeps_the_cells_so_far(app):
+    begun, go_on = threading.Event(), threading.Event()
+    compute = app.work._cell
+
+    def slow(*cell):
+        if app.passkey.rows:
+            begun.set()
+            go_on.wait(WAIT)
+        return compute(*cell)
+
+    app.work._cell = slow
+    app.state.length = 192
+    assert begun.wait(WAIT)
+    app.bar.stop.click()
+    go_on.set()
+    assert app.worker.wait(WAIT)
+    assert 0 < len(app.passkey.rows) < 3 * 5 * len(grid_lengths(192, CONTEXT_LENGTH))
+    assert "Stopped" in app.bar.words.value
+    assert app.bar.stop.disabled
+
+
+def test_a_failure_is_shown_in_a_sentence_and_the_next_setting_works(app):
+    def broken(setting):
+        raise ZeroDivisionError("a head without keys")
+
+    app.work._divergence = broken
+    app.state.length = 192
+    assert app.worker.wait(WAIT)
+    assert "a head without keys" in app.bar.words.value
+    assert 'role="alert"' in app.bar.words.value
+    del app.work._divergence
+    app.state.length = 160
+    assert app.worker.wait(WAIT)
+    assert app.divergence.stamp == "live"
+    assert app.bar.words.value.count("alert") == 0
+
+
+def test_too_long_and_too_short_texts_are_refused_in_words(app):
+    for length, sentence in ((16 * CONTEXT_LENGTH + 1, "16 L"), (20, "20")):
+        app.state.length = length
+        assert app.worker.wait(WAIT)
+        assert sentence in app.bar.words.value
+        assert app.passkey.stamp == "stale"
+
+
+def test_beyond_the_reach_is_shown_without_a_warning(app):
+    app.state.set(group_size=1, length=192)
+    assert app.worker.wait(WAIT)
+    assert app.worker.error is None
+    assert app.passkey.stamp == "live"
+
+
+def test_formula_only_asks_no_model(app):
+    app.worker.stop()
+    assert app.worker.wait(WAIT)
+    started = app.worker.started
+    app.state.formula_only = True
+    app.state.context_length = 4096
+    assert app.worker.wait(WAIT)
+    assert app.worker.started == started
+    assert "formula only" in app.passkey.stamp
+    assert "sv-off" in app.passkey.children[-1]._dom_classes
+    assert app.bar.work.layout.display == "none"
+    app.state.formula_only = False
+    assert app.bar.work.layout.display == ""
+    assert "sv-off" not in app.passkey.children[-1]._dom_classes
+
+
+def test_the_snapshot_is_a_plain_figure_of_what_is_on_screen(settled):
+    figure = settled.snapshot()
+    assert type(figure) is go.Figure
+    assert len(figure.data) == sum(len(panel.figure.widget.data) for panel in settled.panels)
+    names = {one.name for one in figure.data}
+    assert {"method map", "stock", "told method", str(settled.state.method)} <= names
+    mine = next(one for one in figure.data if one.name == "method map")
+    assert numbers(mine.z) == numbers(trace(settled.position, "method map").z)
+    domains = [(axis.domain) for axis in figure.select_xaxes()]
+    assert all(0 <= low < high <= 1 for low, high in domains)
+    assert settled.headline.answers.question.answer in figure.layout.title.text
+
+
+def test_results_survive_storage_and_open_the_lab(settled):
+    stored = settled.work.results(settled.setting)
+    again = Results.from_json(stored.to_json())
+    assert again.setting == stored.setting
+    assert [row.exact for row in again.cells] == [row.exact for row in stored.cells]
+    assert again.answers.question == stored.answers.question
+    opened = Lab(Subject(*settled.subject.load()), stored=again, trials=1)
+    opened.worker.stop()
+    try:
+        assert opened.passkey.stamp == opened.divergence.stamp == opened.headline.stamp == "stored"
+        assert opened.state.group_size == stored.setting.group_size
+        assert len(opened.passkey.rows) == len(stored.cells)
+    finally:
+        opened.close()
+
+
+def test_stored_cells_stay_until_live_ones_replace_them(settled):
+    stored = settled.work.results(settled.setting)
+    opened = Lab(Subject(*settled.subject.load()), stored=stored, trials=1)
+    begun, go_on = threading.Event(), threading.Event()
+    compute = opened.work._cell
+
+    def slow(*cell):
+        if opened.work.memory and opened.passkey.stamp != "stored":
+            begun.set()
+            go_on.wait(WAIT)
+        return compute(*cell)
+
+    opened.work._cell = slow
+    try:
+        assert begun.wait(WAIT)
+        assert opened.passkey.stamp.startswith("stored, ")
+        assert len(opened.passkey.rows) == len(stored.cells)
+        go_on.set()
+        assert opened.worker.wait(WAIT)
+        assert opened.passkey.stamp == opened.divergence.stamp == opened.headline.stamp == "live"
+        assert list(opened.passkey.rows.values()) == list(stored.cells)
+    finally:
+        go_on.set()
+        opened.close()
+
+
+def test_stored_results_of_other_weights_are_set_aside_with_a_word(settled):
+    stored = settled.work.results(settled.setting)
+    other = tiny_llama(vocab_size=257, max_position_embeddings=CONTEXT_LENGTH, num_hidden_layers=1)
+    opened = Lab(Subject(other, bytes_tokenizer()), stored=stored, trials=1)
+    opened._check_stored()
+    opened.close()
+    assert "other weights" in opened.divergence.stamp
+
+
+def test_the_fingerprint_knows_one_changed_weight():
+    model = small_model()
+    before = fingerprint(model)
+    assert fingerprint(small_model()) == before
+    model.lm_head.weight.data[3, 4] += 1e-3
+    assert fingerprint(model) != before
+
+
+def test_headline_escapes_what_the_model_says():
+    from selfextend_viz.experiments.rows import DigitRow
+    from selfextend_viz.widgets.headline import answer_blocks, question_block
+
+    rows = [DigitRow("stock", 0, "7", "<", 0.25, 0.5), DigitRow("stock", 1, "8", "8", 0.999, 0.999)]
+    html = answer_blocks(Answers(Question(9, 4, "78", "<b>?"), {"stock": tuple(rows)}), "SelfExtend(G=2, w_n=4)")
+    assert "&lt;" in html
+    assert "50%" in html
+    assert ">99+<" in html
+    assert html.count("sv-wrong") == 1
+    assert "<b>?" not in question_block(Question(9, 4, "78", "<b>?"), "live")
+
+
+def test_closing_ends_the_worker(app):
+    app.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        app.worker.submit(lambda: iter(()))
+
+
+def test_a_model_without_its_tokenizer_is_refused():
+    with pytest.raises(TypeError, match="tokenizer is missing"):
+        lab(small_model())
+
+
+def test_it_opens_on_a_text_that_is_quick_to_ask():
+    for context_length, length in ((256, 1024), (2048, 2048), (131072, 4096)):
+        assert state_for(Subject(object(), object(), context_length=context_length), None).length == length
+
+
+def test_grid_lengths_share_stops_between_neighbouring_settings():
+    assert grid_lengths(1024, 256) == (256, 384, 512, 768, 1024)
+    assert grid_lengths(1000, 256) == (256, 384, 512, 768, 1000)
+    assert grid_lengths(400, 256) == (256, 384, 400)
+    assert grid_lengths(256, 256) == (256,)
+    assert grid_lengths(90, 256) == (90,)
+
+
+def test_a_setting_makes_its_method():
+    assert Setting(300, 8, 64, 256).method == SelfExtend(8, 64)
