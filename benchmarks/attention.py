@@ -2,7 +2,7 @@
 
     python benchmarks/attention.py --json benchmarks/results/attention_cpu.json
 
-The contestants of a length take turns, so that a busy machine slows all of them alike; figures are medians.
+Plain and flash take turns, so that a busy machine slows both alike; figures are medians.
 """
 
 from __future__ import annotations
@@ -49,15 +49,19 @@ def contestants(
 
 
 def measure(runs: dict[str, Callable[[], Tensor]], *, threads: int, repeats: int) -> dict[str, list[float]]:
-    """Seconds of every run, taken in turns after one round to warm up; the slow eager gets three rounds."""
+    """Seconds of every run after one round to warm up: plain and flash in turns, then three rounds of the slow eager.
+
+    Eager comes last since its gigabytes of logits would leave the others cold memory to start from.
+    """
     timers = {name: Timer("run()", globals={"run": run}, num_threads=threads) for name, run in runs.items()}
-    for timer in timers.values():
-        timer.timeit(1)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(repeats):
-        for name, timer in timers.items():
-            if name != "eager" or turn < 3:
-                seconds[name].append(timer.timeit(1).median)
+    for names, rounds in ((("plain", "flash"), repeats), (("eager",), 3)):
+        present = [name for name in names if name in timers]
+        for name in present:
+            timers[name].timeit(1)
+        for _ in range(rounds):
+            for name in present:
+                seconds[name].append(timers[name].timeit(1).median)
     return seconds
 
 
@@ -121,7 +125,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--head-dim", type=int, default=64)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--repeats", type=int, default=31)
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--eager-up-to", type=int, default=8192, help="longest length at which eager is timed too")

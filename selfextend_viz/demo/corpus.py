@@ -27,14 +27,14 @@ def is_held_out(name: str) -> bool:
 
 
 @cache
-def _sources() -> dict[str, str]:
+def _sources(held_out: bool) -> tuple[str, ...]:
+    """The library's source files, in the order of their names."""
     root = Path(sysconfig.get_paths()["stdlib"])
-    texts = {}
-    for path in sorted(root.rglob("*.py")):
-        relative = path.relative_to(root)
-        if SKIPPED_FOLDERS.isdisjoint(relative.parts):
-            texts[relative.as_posix()] = path.read_text(encoding="utf-8", errors="ignore")
-    return texts
+    paths = [path.relative_to(root) for path in sorted(root.rglob("*.py"))]
+    chosen = [
+        path for path in paths if SKIPPED_FOLDERS.isdisjoint(path.parts) and is_held_out(path.as_posix()) is held_out
+    ]
+    return tuple((root / path).read_text(encoding="utf-8", errors="ignore") for path in chosen)
 
 
 def _docstrings(source: str) -> str:
@@ -48,27 +48,23 @@ def _docstrings(source: str) -> str:
 
 
 @cache
-def _prose() -> dict[str, str]:
-    """Documentation by name: the language reference's topics, and the docstrings of each module."""
+def _prose(held_out: bool) -> tuple[str, ...]:
+    """Documentation: the language reference's topics, and the docstrings of each module."""
     from pydoc_data.topics import topics
 
-    texts = {f"topic:{name}": text for name, text in topics.items()}
-    texts |= {name: _docstrings(source) for name, source in _sources().items()}
-    return {name: text for name, text in texts.items() if len(text) >= MINIMUM_LENGTH}
-
-
-def _select(texts: dict[str, str], held_out: bool) -> list[str]:
-    return [text for name, text in texts.items() if is_held_out(name) is held_out]
+    texts = [text for name, text in topics.items() if is_held_out(f"topic:{name}") is held_out]
+    texts += [_docstrings(source) for source in _sources(held_out)]
+    return tuple(text for text in texts if len(text) >= MINIMUM_LENGTH)
 
 
 def training_sources() -> list[str]:
     """Source files of the standard library that training may read."""
-    return [text for text in _select(_sources(), False) if len(text) >= MINIMUM_LENGTH]
+    return [text for text in _sources(False) if len(text) >= MINIMUM_LENGTH]
 
 
 def training_prose() -> list[str]:
     """Documentation (reference topics and docstrings) that training may read."""
-    return _select(_prose(), False)
+    return list(_prose(False))
 
 
 def held_out_texts() -> list[str]:
@@ -79,7 +75,7 @@ def held_out_texts() -> list[str]:
     list of str
         Reference topics and module docstrings whose names were held out whole.
     """
-    return sorted(_select(_prose(), True), key=len, reverse=True)
+    return sorted(_prose(True), key=len, reverse=True)
 
 
 def without_digits(text: str) -> str:
