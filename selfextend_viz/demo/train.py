@@ -1,4 +1,4 @@
-"""The recipe that trained the demo model: a seed, the standard library's text and two hours on two cores.
+"""The recipe that trained the demo model: a seed, the standard library's text and an hour on one core.
 
 Every step's batch depends on the seed and the step alone, so a run that was stopped goes on exactly where it was.
 No step sees a position past L, and none runs under Self-Extend.
