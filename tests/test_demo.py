@@ -11,19 +11,21 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from selfextend_viz import SelfExtend, passkey
 from selfextend_viz.demo import held_out_texts, load_demo
 from selfextend_viz.demo.corpus import is_held_out, training_prose, without_digits
 from selfextend_viz.demo.curriculum import ANSWER_WEIGHT, HELD_OUT_WORDS, Curriculum
 from selfextend_viz.demo.tokenizer import byte_tokenizer
 from selfextend_viz.demo.train import Recipe, batch, train
+from selfextend_viz.patch import BeyondReachWarning
 
 TINY = Recipe(
-    context_length=64,
+    context_length=224,
     hidden_size=16,
     intermediate_size=32,
     layers=1,
     heads=2,
-    tokens_per_step=256,
+    tokens_per_step=448,
     copying_steps=2,
     short_steps=2,
     long_steps=2,
@@ -147,3 +149,25 @@ def test_the_shipped_model_is_small_safe_and_offline(monkeypatch: pytest.MonkeyP
     model, tokenizer = load_demo()
     assert model.dtype is torch.float32 and not model.training
     assert tokenizer("7").input_ids == [55]
+
+
+def _right(task: str, condition: object, length: int) -> int:
+    """Right answers of six: two trials at the start, the middle and the end."""
+    model, tokenizer = load_demo()
+    rows = passkey(model, tokenizer, task=task, lengths=[length], depths=(0, 0.5, 1), conditions=[condition], trials=2)
+    return sum(row.exact for row in rows)
+
+
+@pytest.mark.parametrize("task", ["paper", "natural", "distractor", "named:2"])
+def test_the_model_breaks_past_its_length_and_self_extend_mends_it(task: str) -> None:
+    trained = load_demo()[0].config.max_position_embeddings
+    assert _right(task, "stock", trained) >= 5
+    assert _right(task, "stock", 2 * trained) <= 1
+    assert _right(task, SelfExtend(4, trained // 4), 2 * trained) >= 5
+    assert _right(task, "no_needle", trained) == 0
+
+
+def test_past_its_reach_self_extend_breaks_too() -> None:
+    method = SelfExtend(2, load_demo()[0].config.max_position_embeddings // 4)
+    with pytest.warns(BeyondReachWarning):
+        assert _right("natural", method, int(1.6 * method.capacity(320))) <= 1
