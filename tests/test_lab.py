@@ -9,6 +9,7 @@ import pytest
 from experiment_doubles import bytes_tokenizer
 from tiny_models import tiny_llama
 
+from selfextend_viz.demo import load_demo
 from selfextend_viz.plots import position_map, reach_map, staircase
 from selfextend_viz.positions import SelfExtend, relative_positions
 from selfextend_viz.widgets import Lab, lab
@@ -18,7 +19,7 @@ from selfextend_viz.widgets.explorers import PositionPanel, ReachPanel
 from selfextend_viz.widgets.headline import Answers, Question
 from selfextend_viz.widgets.lab import state_for
 from selfextend_viz.widgets.live import Progress, Report
-from selfextend_viz.widgets.results import Results, Setting, fingerprint
+from selfextend_viz.widgets.results import Results, Setting, fingerprint, stored_results
 from selfextend_viz.widgets.work import LabWork, Subject, grid_lengths
 
 CONTEXT_LENGTH = 128
@@ -386,6 +387,13 @@ def test_the_fingerprint_knows_one_changed_weight():
     assert fingerprint(small_model()) == before
     model.lm_head.weight.data[3, 4] += 1e-3
     assert fingerprint(model) != before
+
+
+def test_the_shipped_results_are_of_the_shipped_weights():
+    stored = stored_results()
+    assert stored is not None
+    assert stored.fingerprint == fingerprint(load_demo()[0])
+    assert stored.setting.context_length == 320
 
 
 def test_headline_escapes_what_the_model_says():

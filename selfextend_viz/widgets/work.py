@@ -18,8 +18,6 @@ DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 LENGTHS = 5
 HEADLINE_DEPTH = 0.5
 QUERIES = 64
-INTRODUCTION_FROM = 1024
-"""Models of a shorter L have no room for the paper's introduction."""
 
 
 class Subject:
@@ -166,6 +164,7 @@ class LabWork:
                     )
 
     def _prompt(self, length: int) -> Any:
+        from selfextend_viz.experiments.passkey import INTRODUCTION_FROM
         from selfextend_viz.experiments.prompts import passkey_prompt
 
         key = ("prompt", length)
