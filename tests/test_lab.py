@@ -15,7 +15,7 @@ from selfextend_viz.positions import SelfExtend, relative_positions
 from selfextend_viz.widgets import Lab, lab
 from selfextend_viz.widgets.control_bar import ControlBar
 from selfextend_viz.widgets.controls import LabState
-from selfextend_viz.widgets.explorers import PositionPanel, ReachPanel
+from selfextend_viz.widgets.explorers import MAX_CELLS, PositionPanel, ReachPanel
 from selfextend_viz.widgets.headline import Answers, Question
 from selfextend_viz.widgets.lab import state_for
 from selfextend_viz.widgets.live import Progress, Report
@@ -80,10 +80,12 @@ def test_position_panel_shows_what_the_library_computes(state):
 def test_position_panel_samples_long_maps_and_says_so(state):
     state.length = 700
     panel = PositionPanel(state)
-    expected = position_map(state.method, 700, context_length=128)
+    expected = position_map(state.method, 700, context_length=128, max_cells=MAX_CELLS)
     assert numbers(trace(panel, "method map").z) == numbers(expected.told)
-    assert len(trace(panel, "method map").z) == 256
-    assert "256 of 700" in panel.figure.shown.layout.title.subtitle.text
+    assert len(trace(panel, "method map").z) == MAX_CELLS
+    assert f"{MAX_CELLS} of 700 tokens drawn a side" in panel.text
+    state.length = MAX_CELLS
+    assert "drawn a side" not in panel.text
 
 
 def test_pointing_at_a_pair_explains_it_and_moves_the_row(state):

@@ -11,8 +11,8 @@ from selfextend_viz.positions import PlainRoPE
 from selfextend_viz.widgets.controls import BadSetting, LabState
 from selfextend_viz.widgets.panel import Panel
 
-MAX_CELLS = 256
-"""Cells a side of a live map: larger ones reach the browser too slowly, so they are sampled."""
+MAX_CELLS = 128
+"""Cells a side of a live map, some two for each three pixels of its card; more reach the browser too slowly."""
 
 
 class PositionPanel(Panel):
@@ -40,12 +40,13 @@ class PositionPanel(Panel):
             self.show(self.draw(), text=self.words())
 
     def words(self) -> str:
-        """One sentence on the pointed pair, or on the farthest one."""
+        """One sentence on the pointed pair, or on the farthest one, and how many tokens are drawn if not all."""
         query, key = self.pair if self.pair is not None else (self.state.length - 1, 0)
         state = self.state
         told = explain_pair(state.method, query, key, state.context_length)
         plain = explain_pair(PlainRoPE(), query, key, state.context_length)
-        return f"<b>{state.method}</b>: {told}. <b>Plain RoPE</b>: {plain.partition(' as if ')[2]}."
+        drawn = f" {MAX_CELLS} of {state.length:,} tokens drawn a side." if state.length > MAX_CELLS else ""
+        return f"<b>{state.method}</b>: {told}. <b>Plain RoPE</b>: {plain.partition(' as if ')[2]}.{drawn}"
 
     def _follow(self, change: Any) -> None:
         if self.pair is not None and self.pair[0] >= self.state.length:
