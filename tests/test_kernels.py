@@ -117,6 +117,14 @@ def test_heads_too_large_for_the_cpu_kernel_go_through_the_loop_and_it_says_so()
     assert (attend(query, key, value, SelfExtend(2, 3), implementation="flash") - exact).abs().max() <= 1e-5
 
 
+def test_a_kernel_that_fails_without_a_word_is_named_by_its_error():
+    def silent(*_: object, **__: object) -> None:
+        raise NotImplementedError
+
+    kernel = Kernel("silent", "cpu", (torch.float32,), silent)
+    assert probe(kernel, torch.device("cpu"), torch.float32) == "is not available: NotImplementedError"
+
+
 def test_a_kernel_that_fails_its_probe_is_not_available_instead_of_failing():
     def broken(query, key, value, **options):
         raise RuntimeError("no such symbol\nat line 3")

@@ -195,7 +195,8 @@ def probe(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> str | Non
             else:
                 kernel.tile(query, key, key, causal=True, scale=0.25, softcap=None)
     except (ImportError, AttributeError, RuntimeError, NotImplementedError, TypeError) as error:
-        return f"is not available: {str(error).splitlines()[0]}"
+        said = str(error) or type(error).__name__
+        return f"is not available: {said.splitlines()[0]}"
     return None
 
 
