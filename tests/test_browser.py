@@ -10,7 +10,7 @@ from jupyter_browser import browser_page, chromium, figures, jupyter_server, run
 from selfextend_viz.demo import load_demo
 from selfextend_viz.plots import staircase
 from selfextend_viz.positions import SelfExtend
-from selfextend_viz.widgets.explorers import MAX_CELLS
+from selfextend_viz.widgets.instant_panels import MAX_CELLS
 from selfextend_viz.widgets.results import Setting
 from selfextend_viz.widgets.work import LabWork, Subject
 

@@ -15,7 +15,7 @@ from selfextend_viz.positions import SelfExtend, relative_positions
 from selfextend_viz.widgets import Lab, lab
 from selfextend_viz.widgets.control_bar import ControlBar
 from selfextend_viz.widgets.controls import LabState
-from selfextend_viz.widgets.explorers import MAX_CELLS, PositionPanel, ReachPanel
+from selfextend_viz.widgets.instant_panels import MAX_CELLS, PositionPanel, ReachPanel
 from selfextend_viz.widgets.headline import Answers, Question
 from selfextend_viz.widgets.lab import state_for
 from selfextend_viz.widgets.live import Progress, Report

@@ -13,7 +13,7 @@ from selfextend_viz.experiments.rows import PasskeyRow
 from selfextend_viz.widgets.compose import Piece, compose
 from selfextend_viz.widgets.control_bar import REACH_OF_LENGTH_SLIDER, ControlBar
 from selfextend_viz.widgets.controls import LabState
-from selfextend_viz.widgets.explorers import PositionPanel, ReachPanel
+from selfextend_viz.widgets.instant_panels import PositionPanel, ReachPanel
 from selfextend_viz.widgets.headline import Answers, Headline
 from selfextend_viz.widgets.live import Progress, Worker
 from selfextend_viz.widgets.look import companion

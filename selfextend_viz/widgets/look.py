@@ -9,9 +9,24 @@ import anywidget
 import ipywidgets
 import traitlets
 
-HERE = files("selfextend_viz.widgets")
+WEB = files("selfextend_viz.widgets") / "web"
+"""Where the scripts and style sheets are, one idea a file."""
 PLOTLY = files("plotly").joinpath("package_data", "widgetbundle.js")
 TAGS = ("b", "i", "sub", "sup")
+
+
+def script(*names: str) -> str:
+    """Files of `WEB` joined into one module: a widget's script may import no file beside it.
+
+    Only the last one exports; those before it give it functions.
+    """
+    return "\n".join(WEB.joinpath(name).read_text(encoding="utf-8") for name in names)
+
+
+def style() -> str:
+    """All style sheets as one."""
+    sheets = sorted(sheet.name for sheet in WEB.iterdir() if sheet.name.endswith(".css"))
+    return script(*sheets)
 
 
 class Companion(anywidget.AnyWidget):
@@ -21,9 +36,9 @@ class Companion(anywidget.AnyWidget):
     the 2 s that anywidget allows. JupyterLab tells a figure neither its first width nor that a side bar moved.
     """
 
-    _esm = HERE.joinpath("companion.js").read_text(encoding="utf-8")
+    _esm = script("companion.js")
     _plotly = traitlets.Unicode(PLOTLY.read_text(encoding="utf-8")).tag(sync=True)
-    _css = HERE.joinpath("lab.css").read_text(encoding="utf-8")
+    _css = style()
 
 
 def companion() -> Companion:

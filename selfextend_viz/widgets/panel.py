@@ -10,7 +10,7 @@ import ipywidgets
 import numpy as np
 import plotly.graph_objects as go
 
-from selfextend_viz.widgets.look import HERE, card_head, sentence
+from selfextend_viz.widgets.look import card_head, script, sentence
 
 SMALL = 11
 """The type size inside cards, in pixels."""
@@ -22,7 +22,7 @@ CONFIG = {"displayModeBar": False, "responsive": True}
 class CardFigure(go.FigureWidget):
     """A `FigureWidget` that shares the page's one copy of plotly, which a `Companion` brings."""
 
-    _esm = HERE.joinpath("figure.js").read_text(encoding="utf-8")
+    _esm = script("figure.js")
 
     def refresh(self) -> None:
         """Put the figure as it is now into the state that a page starts from."""
