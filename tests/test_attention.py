@@ -18,6 +18,7 @@ from selfextend_viz.attention import (
     dispatch,
     implementations,
 )
+from selfextend_viz.methods import SinksAtTrueDistance
 from selfextend_viz.positions import Band, PlainRoPE, SelfExtend, relative_positions, visible_pairs
 from selfextend_viz.rope import default_inv_freq, rotate
 
@@ -332,32 +333,14 @@ def test_soft_capped_flash_is_reported_as_a_blockwise_loop():
     assert "torch's CPU flash kernel has no softcap" in choice.reason
 
 
-def test_flash_under_autograd_raises_a_sentence_and_auto_takes_eager():
-    query, key, value = tensors(1, 2, 2, 5, 5)
-    query.requires_grad_()
-    with pytest.raises(FlashUnavailableError, match="no backward pass yet"):
-        attend(query, key, value, SelfExtend(2, 3), implementation="flash")
-    attend(query, key, value, SelfExtend(2, 3)).sum().backward()
-    assert query.grad is not None
-    with torch.no_grad():
-        assert choose("auto", query, key, value, SelfExtend(2, 3).bands).name == "flash"
-
-
-def test_flash_refuses_gradients_that_enter_through_the_rotation():
-    query, key, value = tensors(1, 2, 2, 5, 5)
-    inv_freq = default_inv_freq(8)[0].requires_grad_()
-    with pytest.raises(FlashUnavailableError, match="no backward pass yet"):
-        attend(query, key, value, SelfExtend(2, 3), inv_freq=inv_freq, implementation="flash")
-
-
 def test_auto_warns_once_where_eager_meets_a_long_text():
     query, key, value = tensors(1, 1, 1, 1, 4097, head_dim=2, dtype=torch.float32)
-    query.requires_grad_()
+    method = SinksAtTrueDistance(7)
     dispatch._warn_once.cache_clear()
-    with pytest.warns(UserWarning, match=r"4096 tokens runs eagerly.*no backward"):
-        attend(query, key, value, SelfExtend(2, 3))
-    attend(query, key, value, SelfExtend(2, 3))
-    attend(query, key[:, :, :4096], value[:, :, :4096], SelfExtend(2, 3))
+    with pytest.warns(UserWarning, match=r"4096 tokens runs eagerly.*a mask of pairs"):
+        attend(query, key, value, method)
+    attend(query, key, value, method)
+    attend(query, key[:, :, :4096], value[:, :, :4096], method)
 
 
 def test_implementations_tells_what_can_run_and_why_not():

@@ -10,6 +10,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from selfextend_viz.attention.backward import requires_gradients
+from selfextend_viz.attention.backward_kernels import backward_kernel_for
 from selfextend_viz.attention.checks import check_options, check_tensors
 from selfextend_viz.attention.eager import eager_attention
 from selfextend_viz.attention.flash import (
@@ -178,7 +180,8 @@ def choose(
         return Choice("eager", "asked for by name.")
     refusal = flash_refusal(query, key, value, bands, softcap=softcap, sinks=sinks)
     if refusal is None:
-        return Choice("flash", _how(query, softcap))
+        gradients = requires_gradients(query, key, value, sinks)
+        return Choice("flash", _how(query, softcap, gradients=gradients))
     if implementation == "flash":
         raise FlashUnavailableError(f"flash cannot run this call: {refusal}")
     if key.shape[2] > LONG:
@@ -193,10 +196,15 @@ def check_name(implementation: str) -> None:
         raise ValueError(f"unknown implementation {implementation!r}; use one of {known}.")
 
 
-def _how(query: Tensor, softcap: float | None) -> str:
+def _how(query: Tensor, softcap: float | None, *, gradients: bool) -> str:
     kernel, skipped = kernel_for(query, softcap=softcap)
     assert kernel is not None
-    return f"tiles through {kernel.name}, merged by log-sum-exp" + (f" ({skipped})." if skipped else ".")
+    how = f"tiles through {kernel.name}, merged by log-sum-exp" + (f" ({skipped})" if skipped else "")
+    if gradients:
+        backward, _ = backward_kernel_for(query, softcap=softcap)
+        assert backward is not None
+        how += f", and back through {backward.name}"
+    return f"{how}."
 
 
 @lru_cache(maxsize=64)
@@ -209,7 +217,7 @@ def _warn_once(refusal: str) -> None:
 
 def implementations() -> tuple[Implementation, ...]:
     """What can run attention here, each tried with a tiny call, and why not where it cannot."""
-    rows = [Implementation("eager", "plain torch", "any", True, "the differentiable reference; memory is quadratic.")]
+    rows = [Implementation("eager", "plain torch", "any", True, "the reference; memory is quadratic.")]
     for kernel in KERNELS:
         device = "cpu" if kernel.device == "any" else kernel.device
         missing = device == "cuda" and not torch.cuda.is_available()

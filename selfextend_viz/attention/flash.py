@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import chain
 
 import torch
 from torch import Tensor
 
-from selfextend_viz.attention.kernels import HALF, TORCH_KERNELS, Kernel
+from selfextend_viz.attention.backward import Differentiable, differentiable_attention, requires_gradients
+from selfextend_viz.attention.backward_kernels import backward_kernel_for
+from selfextend_viz.attention.kernels import HALF, TORCH_KERNELS, Kernel, first_fitting, said_by
 from selfextend_viz.attention.logits import Rotate
 from selfextend_viz.attention.merge import Merged, fold
 from selfextend_viz.attention.plan import tile_plan
@@ -67,26 +70,46 @@ def flash_attention(
         raise FlashUnavailableError(refusal)
     kernel, _ = kernel_for(query, softcap=softcap)
     assert kernel is not None
-    merged = Merged.empty(query, value.shape[-1])
+    merge = partial(_merge, bands=tuple(bands), slots=slots, kernel=kernel, scale=scale, softcap=softcap)
+    pairs = (_turned(query, key, band, rotate) for band in bands)
+    if torch.is_grad_enabled():
+        kept = tuple(pairs)
+        if requires_gradients(value, sinks, *chain.from_iterable(kept)):
+            backward, _ = backward_kernel_for(query, softcap=softcap)
+            assert backward is not None
+            tile = partial(backward.tile, scale=scale, softcap=softcap)
+            call = Differentiable(tuple(bands), slots, merge, tile, MOST_FOLDED)
+            return differentiable_attention(call, value, sinks, kept)
+        pairs = (pair for pair in kept)
+    return merge(value, pairs).finish(sinks=sinks, dtype=query.dtype)
+
+
+def _turned(query: Tensor, key: Tensor, band: Band, rotate: Rotate) -> tuple[Tensor, Tensor]:
+    return rotate(query, band, "query").to(query.dtype), rotate(key, band, "key").to(query.dtype)
+
+
+def _merge(
+    value: Tensor,
+    turned: Iterator[tuple[Tensor, Tensor]],
+    *,
+    bands: tuple[Band, ...],
+    slots: Slots,
+    kernel: Kernel,
+    scale: float,
+    softcap: float | None,
+) -> Merged:
+    """All bands merged; a generator turns each band's query and key when their turn comes, and they are freed after."""
+    merged: Merged | None = None
     for band in bands:
-        turned = rotate(query, band, "query").to(query.dtype), rotate(key, band, "key").to(query.dtype)
-        _refuse_gradients(*turned)
+        query, key = next(turned)
+        merged = Merged.empty(query, value.shape[-1]) if merged is None else merged
         add = partial(_add_band, band=band, kernel=kernel, scale=scale, softcap=softcap)
-        _add_runs(merged, *turned, value, slots=slots, add=add)
-        del turned
-    return merged.finish(sinks=sinks, dtype=query.dtype)
-
-
-def _add_runs(
-    merged: Merged, query: Tensor, key: Tensor, value: Tensor, *, slots: Slots, add: Callable[..., None]
-) -> None:
-    """Give every group of batch rows with the same tokens its own, unpadded, call of ``add``."""
-    for run in slots.runs:
-        first = max(slots.query_start, run.start)
-        if first < run.stop:
-            start, stop = first - slots.query_start, run.stop - slots.query_start
-            tokens = (run.rows, slice(None), slice(run.start, run.stop))
-            add(merged.part(run.rows, start, stop), query[run.rows, :, start:stop], key[tokens], value[tokens])
+        for rows, queries, keys in slots.spans():
+            tokens = (rows, slice(None), keys)
+            add(merged.part(rows, queries.start, queries.stop), query[rows, :, queries], key[tokens], value[tokens])
+        del query, key
+    assert merged is not None
+    return merged
 
 
 def _add_band(
@@ -143,9 +166,6 @@ def flash_refusal(
     sinks: Tensor | None = None,
 ) -> str | None:
     """Why flash cannot run this call, as a sentence with the remedy, or None."""
-    inputs = [query, key, value] if sinks is None else [query, key, value, sinks]
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs):
-        return NO_GRADIENTS
     if any(band.visible is not None for band in bands):
         return "a band narrows its distances by Band.visible, which needs a mask of pairs; use implementation='eager'."
     if any(band.heads != slice(None) for band in bands):
@@ -159,28 +179,9 @@ def flash_refusal(
     return None if kernel is not None else f"no kernel can run it ({reason}); use implementation='eager'."
 
 
-NO_GRADIENTS = (
-    "flash has no backward pass yet and an input requires gradients; call it under torch.no_grad(), "
-    "or use implementation='eager'."
-)
-
-
-def _refuse_gradients(*tensors: Tensor) -> None:
-    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
-        raise FlashUnavailableError(NO_GRADIENTS)
-
-
 def kernel_for(query: Tensor, *, softcap: float | None = None) -> tuple[Kernel | None, str]:
     """The first kernel that takes these queries, and why the ones before it do not."""
-    reasons: list[str] = []
-    for kernel in KERNELS:
-        if kernel.device not in (query.device.type, "any"):
-            continue
-        refusal = kernel.refusal(query, softcap) or probe(kernel, query.device, query.dtype)
-        if refusal is None:
-            return kernel, "; ".join(reasons)
-        reasons.append(f"{kernel.name} {refusal}")
-    return None, "; ".join(reasons) or f"none is known for {query.device.type}"
+    return first_fitting(KERNELS, query, softcap, probe)
 
 
 @lru_cache(maxsize=64)
@@ -195,8 +196,7 @@ def probe(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> str | Non
             else:
                 kernel.tile(query, key, key, causal=True, scale=0.25, softcap=None)
     except (ImportError, AttributeError, RuntimeError, NotImplementedError, TypeError) as error:
-        said = str(error) or type(error).__name__
-        return f"is not available: {said.splitlines()[0]}"
+        return said_by(error)
     return None
 
 

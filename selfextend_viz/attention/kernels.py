@@ -8,8 +8,9 @@ differently.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from einops import repeat
@@ -18,7 +19,18 @@ from torch import Tensor
 from selfextend_viz.attention.logits import scaled_products
 from selfextend_viz.attention.merge import Merged
 
-__all__ = ["TORCH_KERNELS", "Kernel", "blockwise_tile", "check_tile", "cpu_tile", "cudnn_tile", "efficient_tile"]
+__all__ = [
+    "TORCH_KERNELS",
+    "Kernel",
+    "blockwise_tile",
+    "check_tile",
+    "cpu_tile",
+    "cudnn_tile",
+    "efficient_tile",
+    "first_fitting",
+    "rows_of_memory",
+    "said_by",
+]
 
 HALF = (torch.float16, torch.bfloat16)
 BLOCK_LENGTH = 1024
@@ -51,7 +63,7 @@ class Kernel:
     name: str
     device: str
     dtypes: tuple[torch.dtype, ...]
-    tile: Callable[..., tuple[Tensor, Tensor]]
+    tile: Callable[..., Any]
     multiple: int = 1
     largest: int = 512
     softcaps: bool = False
@@ -71,6 +83,24 @@ class Kernel:
         return None
 
 
+def first_fitting(
+    kernels: Sequence[Kernel],
+    query: Tensor,
+    softcap: float | None,
+    probe: Callable[[Kernel, torch.device, torch.dtype], str | None],
+) -> tuple[Kernel | None, str]:
+    """The first kernel that takes these queries and passes its probe, and why the ones before it do not."""
+    reasons: list[str] = []
+    for kernel in kernels:
+        if kernel.device not in (query.device.type, "any"):
+            continue
+        refusal = kernel.refusal(query, softcap) or probe(kernel, query.device, query.dtype)
+        if refusal is None:
+            return kernel, "; ".join(reasons)
+        reasons.append(f"{kernel.name} {refusal}")
+    return None, "; ".join(reasons) or f"none is known for {query.device.type}"
+
+
 def check_tile(query: Tensor, key: Tensor, *, causal: bool) -> None:
     """Refuse what kernels get wrong without a word, or die of.
 
@@ -87,8 +117,14 @@ def check_tile(query: Tensor, key: Tensor, *, causal: bool) -> None:
         raise ValueError(f"a causal tile must be square, got {query.shape[2]} rows and {key.shape[2]} keys.")
 
 
-def _rows_of_memory(*tensors: Tensor) -> tuple[Tensor, ...]:
+def rows_of_memory(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors with a contiguous last axis, copied where they have none: kernels read others wrongly, silently."""
     return tuple(tensor if tensor.stride(-1) == 1 else tensor.contiguous() for tensor in tensors)
+
+
+def said_by(error: Exception) -> str:
+    """Why a kernel that raised on a tiny call is not available."""
+    return f"is not available: {(str(error) or type(error).__name__).splitlines()[0]}"
 
 
 def _one_key_head_each(query: Tensor, *shared: Tensor) -> tuple[Tensor, ...]:
@@ -101,7 +137,7 @@ def cpu_tile(
 ) -> tuple[Tensor, Tensor]:
     """Torch's CPU flash kernel. It takes grouped heads, and needs the last axis contiguous."""
     check_tile(query, key, causal=causal)
-    query, key, value = _rows_of_memory(query, key, value)
+    query, key, value = rows_of_memory(query, key, value)
     return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, causal, scale=scale)
 
 
@@ -110,7 +146,7 @@ def flash_tile(
 ) -> tuple[Tensor, Tensor]:
     """Torch's FlashAttention-2 on CUDA. It takes grouped heads."""
     check_tile(query, key, causal=causal)
-    query, key, value = _rows_of_memory(query, key, value)
+    query, key, value = rows_of_memory(query, key, value)
     result = torch.ops.aten._scaled_dot_product_flash_attention(query, key, value, 0.0, causal, False, scale=scale)
     return result[0], result[1][..., : query.shape[2]]
 
@@ -121,7 +157,7 @@ def cudnn_tile(
     """CuDNN's attention; its log-sum-exp has had a trailing axis of one since torch 2.9."""
     check_tile(query, key, causal=causal)
     key, value = _one_key_head_each(query, key, value)
-    query, key, value = _rows_of_memory(query, key, value)
+    query, key, value = rows_of_memory(query, key, value)
     result = torch.ops.aten._scaled_dot_product_cudnn_attention(
         query, key, value, None, True, 0.0, causal, False, scale=scale
     )
@@ -134,7 +170,7 @@ def efficient_tile(
     """Torch's memory-efficient kernel; its log-sum-exp is padded to a multiple of 32 rows."""
     check_tile(query, key, causal=causal)
     key, value = _one_key_head_each(query, key, value)
-    query, key, value = _rows_of_memory(query, key, value)
+    query, key, value = rows_of_memory(query, key, value)
     result = torch.ops.aten._scaled_dot_product_efficient_attention(
         query, key, value, None, True, 0.0, causal, scale=scale
     )

@@ -8,7 +8,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-__all__ = ["Merged", "fold"]
+__all__ = ["Merged", "fold", "unfold_add"]
 
 
 def fold(tensor: Tensor, *, start: int, size: int, count: int, stride: int) -> Tensor:
@@ -28,6 +28,28 @@ def fold(tensor: Tensor, *, start: int, size: int, count: int, stride: int) -> T
     """
     span = tensor.narrow(2, start, (count - 1) * stride + size)
     return span if count == 1 else rearrange(span.unfold(2, size, stride), "b h n d s -> (b n) h s d")
+
+
+def unfold_add(into: Tensor, part: Tensor, *, start: int, count: int, stride: int) -> None:
+    """Add to the stretches that :func:`fold` took what belongs to them; where they overlap all of it.
+
+    Parameters
+    ----------
+    into : Tensor
+        ``[batch, heads, length, head_dim]``, changed in place.
+    part : Tensor
+        ``[batch * count, heads, size, head_dim]``.
+    """
+    size = part.shape[2]
+    if count > 1 and stride < size:
+        for number, one in enumerate(part.unflatten(0, (-1, count)).unbind(1)):
+            into.narrow(2, start + number * stride, size).add_(one)
+        return
+    mine = into.narrow(2, start, (count - 1) * stride + size)
+    if count > 1:
+        mine = mine.unfold(2, size, stride)
+        part = rearrange(part, "(b n) h s d -> b h n d s", n=count)
+    mine.add_(part)
 
 
 @dataclass(frozen=True, eq=False)

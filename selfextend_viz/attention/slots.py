@@ -6,6 +6,7 @@ padding, after it right padding or cache that is not yet written.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -101,6 +102,13 @@ class Slots:
     def query_positions(self) -> Tensor:
         """int64 ``[batch or 1, queries]``, negative where a query is padding."""
         return self.positions[:, self.query_start : self.written]
+
+    def spans(self) -> Iterator[tuple[slice, slice, slice]]:
+        """Batch rows, queries and keys of every run that has a query: a call without padding each."""
+        for run in self.runs:
+            first = max(self.query_start, run.start)
+            if first < run.stop:
+                yield run.rows, slice(first - self.query_start, run.stop - self.query_start), slice(run.start, run.stop)
 
 
 def _bounds(key_positions: Tensor) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,9 +16,10 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from selfextend_viz.attention import band_logits, core
 from selfextend_viz.attention.eager import attention_weights
 from selfextend_viz.patch.binding import IMPLEMENTATION, Block, blocks_of, stock_window
+from selfextend_viz.patch.grouped_cache import GroupedLayer, layer_of
 from selfextend_viz.patch.rotation import Turns
 from selfextend_viz.patch.slots import Reading, key_positions, read_slots
-from selfextend_viz.positions import Band, PlainRoPE
+from selfextend_viz.positions import Band, PlainRoPE, true_position
 
 _FORWARD = "selfextend_forward"
 
@@ -51,8 +53,16 @@ class Forward:
         if asked not in self._turns:
             slots = self.reading.slots
             queries = slots.query_positions if rows is None else torch.tensor(rows, device=slots.positions.device)
-            self._turns[asked] = Turns(rotary, queries, slots.positions)
+            self._turns[asked] = Turns(rotary, queries, self._key_positions())
         return self._turns[asked]
+
+    def _key_positions(self) -> Tensor:
+        """Every slot's distance from its row's first token, whether or not a token stands there yet."""
+        slots = self.reading.slots
+        if not self.reading.padded:
+            return slots.positions
+        starts = torch.tensor(self.reading.starts, device=slots.positions.device)
+        return (torch.arange(slots.keys, device=starts.device) - starts[:, None]).clamp(min=0)
 
 
 # Reads slots from the device and keeps them on the mask: a compiler must call it, not trace it.
@@ -94,10 +104,12 @@ def attention_function(
     """
     table = _checked(attention_mask, module, key, dropout)
     forward = Forward.of(table, position_ids, query.shape[2])
-    slots = forward.reading.slots
+    slots, beside = forward.reading.slots, layer_of(key)
     key, value = key[:, :, : slots.keys], value[:, :, : slots.keys]
     block = next(iter(blocks_of(module)[::-1]), None)
     bands, rotate = _bands(module, block, forward, sliding_window)
+    if beside is not None and isinstance(rotate, Turns) and slots.queries < slots.keys and not torch.is_grad_enabled():
+        rotate = partial(_turned_or_kept, rotate, beside, forward.reading.starts)
     options: dict[str, Any] = {"rotate": rotate, "key_positions": slots, "scale": scaling, "softcap": softcap}
     if block is not None and block.observer is not None:
         block.observer(module, query, key, forward, scale=scaling, softcap=softcap)
@@ -122,6 +134,15 @@ def _bands(
         window = window if window is not None else stock_window(module)
         return (dataclasses.replace(PlainRoPE().bands[0], beyond=window),), _unturned
     return block.bands, forward.turns(block.rotary_of(module))
+
+
+def _turned_or_kept(
+    turns: Turns, layer: GroupedLayer, starts: tuple[int, ...], tensor: Tensor, band: Band, side: str
+) -> Tensor:
+    """Turn queries; of the keys only those that the cache does not keep turned already."""
+    if side == "query" or band.key_position is true_position:
+        return turns(tensor, band, side)
+    return layer.turned_keys(band.key_position, starts, turns)
 
 
 def _unturned(tensor: Tensor, band: Band, side: str) -> Tensor:

@@ -10,9 +10,10 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from selfextend_viz.patch.models import Layer
 from selfextend_viz.patch.rotation import pin_frequencies
@@ -23,6 +24,16 @@ IMPLEMENTATION = "selfextend"
 
 _BLOCKS = "_selfextend_blocks"
 _LOCK = threading.RLock()
+
+
+class Keeper(Protocol):
+    """What keeps turned keys beside caches, see :mod:`selfextend_viz.patch.grouped_cache`."""
+
+    def adopt(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Before an attention module runs: a forward pre-hook."""
+
+    def release(self) -> None:
+        """Give all caches back as they were."""
 
 
 @dataclass(eq=False)
@@ -45,6 +56,10 @@ class Block:
         Called with every extended layer's module, query, key, positions and options before its attention runs.
     warned
         Whether a text beyond the reach was already warned of.
+    keeper
+        Keeps turned keys beside the caches of its layers, where it moves keys.
+    hooks
+        The handles of what the keeper hooked.
     """
 
     method: Method
@@ -54,6 +69,8 @@ class Block:
     lasting: bool = False
     observer: Callable[..., None] | None = None
     warned: bool = False
+    keeper: Keeper | None = None
+    hooks: list[RemovableHandle] = field(default_factory=list, repr=False)
     bands: tuple[Band, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +82,11 @@ class Block:
         return any(
             place is not true_position for band in self.bands for place in (band.query_position, band.key_position)
         )
+
+    @property
+    def moves_keys(self) -> bool:
+        """Whether any key is told another position than its own."""
+        return any(band.key_position is not true_position for band in self.bands)
 
     @property
     def plain(self) -> bool:
@@ -120,6 +142,8 @@ def push(block: Block) -> None:
             _set_config(abandoned)
         for layer in block.layers:
             object.__setattr__(layer.module, _BLOCKS, (*blocks_of(layer.module), block))
+            if block.keeper is not None and block.moves_keys:
+                block.hooks.append(layer.module.register_forward_pre_hook(block.keeper.adopt, with_kwargs=True))
         config = block.layers[0].module.config
         switch = _SWITCHES.get(id(config))
         if switch is None:
@@ -132,6 +156,10 @@ def push(block: Block) -> None:
 def pop(block: Block) -> None:
     """Take a block away, wherever in the stack it is; nothing happens if it is gone already."""
     with _LOCK:
+        while block.hooks:
+            block.hooks.pop().remove()
+        if block.keeper is not None:
+            block.keeper.release()
         for layer in block.layers:
             left = tuple(other for other in blocks_of(layer.module) if other is not block)
             if left:

@@ -10,6 +10,11 @@ from selfextend_viz.patch.binding import Block, blocks_of, stock_implementation,
 from selfextend_viz.patch.lending import choice_for
 from selfextend_viz.patch.models import Layer, attention_layers, context_length, text_config
 
+_BESIDE = (
+    "ordinary; while a dynamic one grows, its keys turned to the method's positions are kept beside it, as large as "
+    "its keys; the keys of any other are turned at every step"
+)
+
 
 @dataclass(frozen=True)
 class Description:
@@ -35,6 +40,8 @@ class Description:
         The first length at which logits differ from the stock model's; ``None`` if unknown, or if none does.
     sliding_window
         The window of the stock model that the method lifts, or ``None``.
+    cache
+        What becomes of the key-value cache.
     """
 
     model: str
@@ -48,6 +55,7 @@ class Description:
     capacity: int | None = None
     differs_from: int | None = None
     sliding_window: int | None = None
+    cache: str = "ordinary"
 
     def __str__(self) -> str:
         return "\n".join([_headline(self), *_reach_lines(self), *_layer_lines(self), *_running_lines(self)])
@@ -86,6 +94,7 @@ def describe(model: nn.Module) -> Description:
         capacity=block.reach,
         differs_from=getattr(block.method, "differs_from", None),
         sliding_window=window,
+        cache=_BESIDE if block.moves_keys else "ordinary",
     )
 
 
@@ -127,7 +136,7 @@ def _layer_lines(description: Description) -> list[str]:
 def _running_lines(description: Description) -> list[str]:
     lines = [f"  attention: {description.implementation} ({description.reason.rstrip('.')})"]
     if description.method is not None:
-        lines.append("  cache: ordinary; its keys are turned to the method's positions at every step")
+        lines.append(f"  cache: {description.cache}")
     return lines
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from selfextend_viz.attention import Choice, choose
 from selfextend_viz.patch.binding import IMPLEMENTATION, Block, blocks_of, pop, push
+from selfextend_viz.patch.grouped_cache import CacheKeeper
 from selfextend_viz.patch.models import Layer, attention_layers, context_length, text_config
 from selfextend_viz.positions import Method, bands_of
 
@@ -22,7 +23,9 @@ def extended(model: Model, method: Method, *, implementation: str = "auto") -> I
     """Lend a method to a model for one ``with`` block; afterwards the model is exactly what it was.
 
     Nothing of the model is copied or rewritten, and caches stay ordinary: a conversation can be continued with the
-    method switched on, off or changed. Blocks nest; the inner one holds.
+    method switched on, off or changed. While a :class:`~transformers.DynamicCache` grows inside the block, its keys
+    turned to the method's positions are kept beside it, which takes the memory of its keys once more; they are gone
+    when the block ends. Blocks nest; the inner one holds.
 
     Parameters
     ----------
@@ -126,7 +129,7 @@ def make_block(model: nn.Module, method: Method, implementation: str) -> Block:
             f"use one of at most {length - 1}"
         )
     capacity = getattr(method, "capacity", None)
-    block = Block(method, implementation, None if capacity is None else capacity(length), layers)
+    block = Block(method, implementation, None if capacity is None else capacity(length), layers, keeper=CacheKeeper())
     choice_for(layers[0], block)
     return block
 

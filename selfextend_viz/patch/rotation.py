@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from selfextend_viz.positions import Band, Positions, true_position
 from selfextend_viz.rope import turn
 
+Told = Callable[[Positions], Positions]
+"""Where a band says that tokens stand."""
+
 _PINNED = "_selfextend_pinned"
 _DYNAMIC_STATE = ("inv_freq", "original_inv_freq", "max_seq_len_cached", "attention_scaling")
 
@@ -29,24 +32,35 @@ class Turns:
     rotary
         The model's rotary module.
     query_positions, key_positions
-        True positions, int64 ``[length]`` or ``[batch, length]``; negative on padding.
+        True positions, int64 ``[length]`` or ``[batch, length]``; on padding anything.
     """
 
     def __init__(self, rotary: nn.Module, query_positions: Tensor, key_positions: Tensor) -> None:
         self._rotary = rotary
         self._positions = {"query": query_positions, "key": key_positions}
-        self._tables: dict[tuple[str, Callable[[Positions], Positions]], tuple[Tensor, Tensor]] = {}
+        self._tables: dict[tuple[str, int, Told], tuple[Tensor, Tensor]] = {}
+
+    @property
+    def frequencies(self) -> Tensor:
+        """The rotary module's frequencies, as they are now."""
+        frequencies: Any = self._rotary.inv_freq
+        return frequencies
 
     def __call__(self, tensor: Tensor, band: Band, side: str) -> Tensor:
         """Turn ``[batch, heads, length, head_dim]``; the very tensor where the band tells the true positions."""
         told = band.query_position if side == "query" else band.key_position
-        if told is true_position:
-            return tensor
-        if (side, told) not in self._tables:
-            positions = self._positions[side]
-            self._tables[side, told] = cos_sin_of_shift(self._rotary, told(positions) - positions, tensor.device)
-        cos, sin = self._tables[side, told]
-        return turn(tensor, cos, sin)
+        return tensor if told is true_position else turn(tensor, *self._table(side, 0, told, tensor.device))
+
+    def keys_from(self, first: int, keys: Tensor, told: Told) -> Tensor:
+        """Turn the keys ``[batch, key heads, some, head_dim]`` of the slots from ``first`` on, of all, as told."""
+        return turn(keys, *self._table("key", first, told, keys.device))
+
+    def _table(self, side: str, first: int, told: Told, device: torch.device) -> tuple[Tensor, Tensor]:
+        asked = (side, first, told)
+        if asked not in self._tables:
+            positions = self._positions[side][..., first:]
+            self._tables[asked] = cos_sin_of_shift(self._rotary, told(positions) - positions, device)
+        return self._tables[asked]
 
 
 def cos_sin_of_shift(rotary: nn.Module, shift: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:

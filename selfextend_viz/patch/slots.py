@@ -90,11 +90,14 @@ class Reading:
         Tokens in the longest row, padding not counted.
     dropped
         How many of the first tokens the cache no longer holds.
+    starts
+        The slot of each batch row's first token.
     """
 
     slots: Slots
     longest: int
     dropped: int
+    starts: tuple[int, ...]
 
     @property
     def padded(self) -> bool:
@@ -128,7 +131,8 @@ def read_slots(table: Tensor, position_ids: Tensor | None, queries: int) -> Read
         slots = Slots.full(batch=len(rows), queries=queries, keys=written, device=table.device)
     else:
         slots = Slots.of(table[:, :written], queries=queries, written=written)
-    return Reading(slots, longest=max((count + first for count, _, _, first in texts), default=0), dropped=dropped)
+    longest = max((count + first for count, _, _, first in texts), default=0)
+    return Reading(slots, longest, dropped, tuple(start if count else 0 for count, start, *_ in rows))
 
 
 def _summary(table: Tensor, position_ids: Tensor | None, queries: int) -> list[Any]:
