@@ -59,5 +59,5 @@ $(VENV)/lab.stamp: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 
 # dev brings lab with it, so one install serves both.
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,gpu]"
 	@touch $(VENV)/lab.stamp $@

@@ -31,7 +31,7 @@ def extended(model: Model, method: Method, *, implementation: str = "auto") -> I
     method
         Any method with ``bands``, such as ``SelfExtend(group_size=8, neighbor_window=64)``.
     implementation
-        ``"auto"``, ``"eager"`` or ``"flash"``.
+        ``"auto"``, ``"eager"``, ``"flash"`` or ``"fused"``.
 
     Yields
     ------

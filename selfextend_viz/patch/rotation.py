@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from selfextend_viz.positions import Band, Positions, true_position
 from selfextend_viz.rope import turn
 
+Told = Callable[[Positions], Positions]
+
 _PINNED = "_selfextend_pinned"
 _DYNAMIC_STATE = ("inv_freq", "original_inv_freq", "max_seq_len_cached", "attention_scaling")
 
@@ -35,18 +37,24 @@ class Turns:
     def __init__(self, rotary: nn.Module, query_positions: Tensor, key_positions: Tensor) -> None:
         self._rotary = rotary
         self._positions = {"query": query_positions, "key": key_positions}
-        self._tables: dict[tuple[str, Callable[[Positions], Positions]], tuple[Tensor, Tensor]] = {}
+        self._tables: dict[tuple[str, Told, torch.dtype, torch.device], tuple[Tensor, Tensor]] = {}
 
     def __call__(self, tensor: Tensor, band: Band, side: str) -> Tensor:
         """Turn ``[batch, heads, length, head_dim]``; the very tensor where the band tells the true positions."""
+        tables = self.tables(tensor, band, side, dtype=torch.float32)
+        return tensor if tables is None else turn(tensor, *tables)
+
+    def tables(self, tensor: Tensor, band: Band, side: str, *, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+        """Cosines and sines of the turn, ``[batch or 1, 1, length, pairs]``; None where the true positions are told."""
         told = band.query_position if side == "query" else band.key_position
         if told is true_position:
-            return tensor
-        if (side, told) not in self._tables:
+            return None
+        asked = (side, told, dtype, tensor.device)
+        if asked not in self._tables:
             positions = self._positions[side]
-            self._tables[side, told] = cos_sin_of_shift(self._rotary, told(positions) - positions, tensor.device)
-        cos, sin = self._tables[side, told]
-        return turn(tensor, cos, sin)
+            cos, sin = cos_sin_of_shift(self._rotary, told(positions) - positions, tensor.device)
+            self._tables[asked] = (cos.to(dtype), sin.to(dtype))
+        return self._tables[asked]
 
 
 def cos_sin_of_shift(rotary: nn.Module, shift: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
