@@ -345,7 +345,7 @@ def test_auto_warns_once_where_eager_meets_a_long_text():
 
 def test_implementations_tells_what_can_run_and_why_not():
     rows = implementations()
-    assert {row.name for row in rows} == {"eager", "flash"}
+    assert {row.name for row in rows} == {"eager", "flash", "fused"}
     by_kernel = {row.kernel: row for row in rows}
     assert by_kernel["torch's CPU flash kernel"].available
     assert by_kernel["a blockwise loop"].available

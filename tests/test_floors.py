@@ -24,8 +24,12 @@ FLOORS = {
 }
 HOMES_OF_LIBRARIES = {
     "transformers": ("patch", "demo", "checkpoints"),
-    "flash_attn": ("attention.flash", "attention.fused", "attention.kernels"),
-    "triton": ("attention.flash", "attention.fused", "attention.kernels"),
+    "flash_attn": ("attention.flash",),
+    "triton": (
+        "attention.fused_decode_kernels",
+        "attention.fused_kernels",
+        "attention.fused_prefill",
+    ),
     "ipywidgets": ("widgets",),
     "anywidget": ("widgets",),
     "typer": ("cli",),

@@ -1,4 +1,4 @@
-"""Attention over bands: eager, the reference, and flash, the same numbers without an N x N tensor.
+"""Attention over bands: eager, the reference; flash and fused, the same numbers without an N x N tensor.
 
 :func:`attend` and :func:`attention_logits` take raw tensors and a method. :func:`core` and :func:`band_logits` are the
 same for tensors that something else rotates. :func:`choose` picks the implementation and says why.
@@ -6,17 +6,20 @@ same for tensors that something else rotates. :func:`choose` picks the implement
 
 from selfextend_viz.attention.dispatch import Choice, Implementation, check_name, choose, core, implementations
 from selfextend_viz.attention.flash import FlashUnavailableError
-from selfextend_viz.attention.logits import Rotate, band_logits
+from selfextend_viz.attention.fused import FusedUnavailableError
+from selfextend_viz.attention.logits import Rotate, TableRotate, band_logits
 from selfextend_viz.attention.raw import attend, attention_logits
 from selfextend_viz.attention.slots import Run, Slots
 
 __all__ = [
     "Choice",
     "FlashUnavailableError",
+    "FusedUnavailableError",
     "Implementation",
     "Rotate",
     "Run",
     "Slots",
+    "TableRotate",
     "attend",
     "attention_logits",
     "band_logits",

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,13 +23,16 @@ from selfextend_viz.attention.flash import (
     kernel_for,
     probe,
 )
+from selfextend_viz.attention.fused import FusedUnavailableError, fused_attention, fused_probe, fused_refusal
+from selfextend_viz.attention.kernels import HALF
 from selfextend_viz.attention.logits import Rotate
 from selfextend_viz.attention.slots import Slots
 from selfextend_viz.positions import Band
 
 __all__ = ["IMPLEMENTATIONS", "Choice", "Implementation", "check_name", "choose", "core", "implementations"]
 
-IMPLEMENTATIONS = ("auto", "eager", "flash")
+_RUN = {"eager": eager_attention, "flash": flash_attention, "fused": fused_attention}
+IMPLEMENTATIONS = ("auto", *_RUN)
 LONG = 4096
 
 
@@ -39,7 +43,7 @@ class Choice:
     Attributes
     ----------
     name : str
-        ``"eager"`` or ``"flash"``.
+        ``"eager"``, ``"flash"`` or ``"fused"``.
     reason : str
         One sentence.
     """
@@ -58,7 +62,7 @@ class Implementation:
     Attributes
     ----------
     name : str
-        What to pass as ``implementation``: ``"eager"`` or ``"flash"``.
+        What to pass as ``implementation``: ``"eager"``, ``"flash"`` or ``"fused"``.
     kernel : str
         What does the work.
     device : str
@@ -114,7 +118,7 @@ def core(
         Logits become ``softcap * tanh(logits / softcap)``, before anything is masked.
     sinks : Tensor, optional
         ``[heads]``: one more logit per head that takes softmax mass and gives nothing.
-    implementation : {"auto", "eager", "flash"}
+    implementation : {"auto", "eager", "flash", "fused"}
         See :func:`choose`.
 
     Returns
@@ -125,17 +129,22 @@ def core(
     Raises
     ------
     TypeError, ValueError
-        For tensors, positions or options that do not fit, and for flash where it cannot run.
+        For tensors, positions or options that do not fit, and for flash or fused where it cannot run.
     """
     check_tensors(query, key, value)
     check_options(query, scale=scale, softcap=softcap, sinks=sinks)
     if not bands:
         raise ValueError("bands is empty; a method has at least one band.")
     choice = choose(implementation, query, key, value, bands, softcap=softcap, sinks=sinks)
-    run = eager_attention if choice.name == "eager" else flash_attention
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
-    slots = slots_of(key_positions, query, key)
-    return run(query, key, value, bands, rotate=rotate, slots=slots, scale=scale, softcap=softcap, sinks=sinks)
+    options: dict[str, Any] = {"rotate": rotate, "slots": slots_of(key_positions, query, key)}
+    options |= {"scale": query.shape[-1] ** -0.5 if scale is None else scale, "softcap": softcap, "sinks": sinks}
+    try:
+        return _RUN[choice.name](query, key, value, bands, **options)
+    except FusedUnavailableError:
+        # Trained frequencies bring gradients that show once a tensor is turned. Flash takes all that fused takes.
+        if implementation != "auto":
+            raise
+    return flash_attention(query, key, value, bands, **options)
 
 
 def slots_of(key_positions: Tensor | Slots | None, query: Tensor, key: Tensor) -> Slots:
@@ -167,26 +176,42 @@ def choose(
 ) -> Choice:
     """Pick the implementation of a call.
 
-    ``"auto"`` takes flash wherever it can run, else eager, and warns once where eager meets more than 4096 keys. A name
-    is taken at its word.
+    ``"auto"`` takes the fused kernel for half precision on CUDA where no gradients are asked for, else flash wherever
+    it can run, else eager, and warns once where eager meets more than 4096 keys. A name is taken at its word.
 
     Raises
     ------
     ValueError
-        For an unknown name, or ``"flash"`` where it cannot run (:class:`FlashUnavailableError`).
+        For an unknown name, or ``"flash"`` or ``"fused"`` where it cannot run (:class:`FlashUnavailableError`,
+        :class:`FusedUnavailableError`).
     """
     check_name(implementation)
     if implementation == "eager":
         return Choice("eager", "asked for by name.")
+    passed_over = ""
+    if implementation == "fused" or (implementation == "auto" and query.is_cuda and query.dtype in HALF):
+        refusal = fused_refusal(query, key, value, bands, sinks=sinks)
+        if refusal is None:
+            return Choice("fused", "one pass of the Triton kernel over all bands.")
+        if implementation == "fused":
+            raise FusedUnavailableError(f"fused cannot run this call: {refusal}")
+        passed_over = f" Fused cannot run this call: {refusal}"
     refusal = flash_refusal(query, key, value, bands, softcap=softcap, sinks=sinks)
     if refusal is None:
         gradients = requires_gradients(query, key, value, sinks)
-        return Choice("flash", _how(query, softcap, gradients=gradients))
+        return Choice("flash", _how(query, softcap, gradients=gradients) + passed_over)
     if implementation == "flash":
         raise FlashUnavailableError(f"flash cannot run this call: {refusal}")
     if key.shape[2] > LONG:
         _warn_once(refusal)
-    return Choice("eager", f"flash cannot run this call: {refusal}")
+    return Choice("eager", f"flash cannot run this call: {refusal}{passed_over}")
+
+
+def _fused_row() -> Implementation:
+    found = torch.cuda.is_available()
+    failure = fused_probe(torch.device("cuda" if found else "cpu"), torch.float16)
+    purpose = "inference with a near and a far band, in one pass"
+    return Implementation("fused", "a Triton kernel", "cuda", failure is None, f"{failure or purpose}.")
 
 
 def check_name(implementation: str) -> None:
@@ -217,7 +242,7 @@ def _warn_once(refusal: str) -> None:
 
 def implementations() -> tuple[Implementation, ...]:
     """What can run attention here, each tried with a tiny call, and why not where it cannot."""
-    rows = [Implementation("eager", "plain torch", "any", True, "the reference; memory is quadratic.")]
+    rows = [Implementation("eager", "plain torch", "any", True, "the reference; memory is quadratic."), _fused_row()]
     for kernel in KERNELS:
         device = "cpu" if kernel.device == "any" else kernel.device
         missing = device == "cuda" and not torch.cuda.is_available()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from einops import rearrange
@@ -11,9 +12,36 @@ from torch import Tensor
 from selfextend_viz.attention.slots import Slots
 from selfextend_viz.positions import Band
 
-__all__ = ["Rotate", "band_logits", "band_mask", "scaled_products"]
+__all__ = ["Rotate", "TableRotate", "Unturned", "band_logits", "band_mask", "scaled_products"]
 
 Rotate = Callable[[Tensor, Band, str], Tensor]
+
+
+@runtime_checkable
+class TableRotate(Protocol):
+    """A :data:`Rotate` that can also say by which angles it turns, for kernels that turn what they read themselves."""
+
+    def __call__(self, tensor: Tensor, band: Band, side: str) -> Tensor:
+        """The whole tensor turned to the band's positions."""
+        ...
+
+    def tables(self, tensor: Tensor, band: Band, side: str, *, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+        """Cosines and sines ``[batch or 1, 1, length, pairs]`` on the tensor's device, or None where nothing turns.
+
+        Dimension ``d`` turns with dimension ``d + pairs``; those past ``2 * pairs`` are left as they are.
+        """
+        ...
+
+
+class Unturned:
+    """The :class:`TableRotate` that turns nothing: of tensors that stand where their band wants them."""
+
+    def __call__(self, tensor: Tensor, band: Band, side: str) -> Tensor:
+        """The very tensor."""
+        return tensor
+
+    def tables(self, tensor: Tensor, band: Band, side: str, *, dtype: torch.dtype) -> None:
+        """No angles."""
 
 
 def band_logits(

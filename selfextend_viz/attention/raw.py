@@ -9,10 +9,10 @@ from torch import Tensor
 
 from selfextend_viz.attention.checks import check_options, check_padding, check_rotary, check_tensors
 from selfextend_viz.attention.dispatch import core
-from selfextend_viz.attention.logits import Rotate, band_logits
+from selfextend_viz.attention.logits import band_logits
 from selfextend_viz.attention.slots import Slots
 from selfextend_viz.positions import Band, bands_of
-from selfextend_viz.rope import default_inv_freq, rotate
+from selfextend_viz.rope import cos_sin, default_inv_freq, rotate
 
 if TYPE_CHECKING:
     from selfextend_viz.positions import Method
@@ -60,8 +60,8 @@ def attend(
     key_padding : Tensor, optional
         bool ``[batch, k]``, True where a key is padding, on the left or right of a row. Positions count from a row's
         first token.
-    implementation : {"auto", "eager", "flash"}
-        ``"auto"`` takes flash where it can run.
+    implementation : {"auto", "eager", "flash", "fused"}
+        ``"auto"`` takes the fastest that can run.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def attend(
     Raises
     ------
     TypeError, ValueError
-        For inputs that do not fit, with the number that is wrong; for flash where it cannot run.
+        For inputs that do not fit, with the number that is wrong; for flash or fused where it cannot run.
 
     Notes
     -----
@@ -93,7 +93,7 @@ def attend(
         key,
         value,
         bands,
-        rotate=_rotation(slots, frequencies, attention_factor),
+        rotate=_Turns(slots, frequencies, attention_factor),
         key_positions=slots,
         scale=scale,
         softcap=softcap,
@@ -132,7 +132,7 @@ def attention_logits(
     check_options(query, scale=scale, softcap=softcap, sinks=None)
     slots = _slots(query, key, key_padding)
     frequencies = default_inv_freq(query.shape[-1], theta=theta)[0] if inv_freq is None else inv_freq
-    turn = _rotation(slots, frequencies, attention_factor)
+    turn = _Turns(slots, frequencies, attention_factor)
     return band_logits(query, key, bands, rotate=turn, key_positions=slots, scale=scale, softcap=softcap)
 
 
@@ -146,11 +146,25 @@ def _slots(query: Tensor, key: Tensor, key_padding: Tensor | None) -> Slots:
     return Slots.of(positions, queries=queries, written=keys)
 
 
-def _rotation(slots: Slots, inv_freq: Tensor, attention_factor: float) -> Rotate:
-    places = {"query": slots.query_positions.clamp(min=0), "key": slots.positions.clamp(min=0)}
+class _Turns:
+    """Turns raw queries and keys to a band's positions, by angles computed from frequencies."""
 
-    def turn(tensor: Tensor, band: Band, side: str) -> Tensor:
-        told = (band.query_position if side == "query" else band.key_position)(places[side])
-        return rotate(tensor, told, inv_freq, attention_factor=attention_factor)
+    def __init__(self, slots: Slots, inv_freq: Tensor, attention_factor: float) -> None:
+        self._places = {"query": slots.query_positions.clamp(min=0), "key": slots.positions.clamp(min=0)}
+        self._inv_freq = inv_freq
+        self._attention_factor = attention_factor
 
-    return turn
+    def __call__(self, tensor: Tensor, band: Band, side: str) -> Tensor:
+        told = self._told(band, side).to(tensor.device)
+        return rotate(tensor, told, self._inv_freq, attention_factor=self._attention_factor)
+
+    def tables(self, tensor: Tensor, band: Band, side: str, *, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """As :meth:`selfextend_viz.attention.logits.TableRotate.tables`."""
+        told = self._told(band, side).to(tensor.device)
+        cos, sin = cos_sin(told, self._inv_freq, attention_factor=self._attention_factor)
+        return cos.to(dtype), sin.to(dtype)
+
+    def _told(self, band: Band, side: str) -> Tensor:
+        position = band.query_position if side == "query" else band.key_position
+        told: Tensor = position(self._places[side])
+        return told

@@ -63,7 +63,7 @@ HtmlOption = Annotated[
     typer.Option("--html", metavar="PATH", help="Write the figure here, as one file.", rich_help_panel=_OUTPUT),
 ]
 ImplementationOption = Annotated[
-    str, typer.Option("--implementation", help="auto, eager or flash.", rich_help_panel=_METHOD)
+    str, typer.Option("--implementation", help="auto, eager, flash or fused.", rich_help_panel=_METHOD)
 ]
 ConditionsOption = Annotated[
     str,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from selfextend_viz.attention import band_logits, core
 from selfextend_viz.attention.eager import attention_weights
+from selfextend_viz.attention.logits import TableRotate, Unturned
 from selfextend_viz.patch.binding import IMPLEMENTATION, Block, blocks_of, stock_window
 from selfextend_viz.patch.grouped_cache import GroupedLayer, layer_of
 from selfextend_viz.patch.rotation import Turns
@@ -109,7 +108,7 @@ def attention_function(
     block = next(iter(blocks_of(module)[::-1]), None)
     bands, rotate = _bands(module, block, forward, sliding_window)
     if beside is not None and isinstance(rotate, Turns) and slots.queries < slots.keys and not torch.is_grad_enabled():
-        rotate = partial(_turned_or_kept, rotate, beside, forward.reading.starts)
+        rotate = _TurnedOrKept(rotate, beside, forward.reading.starts)
     options: dict[str, Any] = {"rotate": rotate, "key_positions": slots, "scale": scaling, "softcap": softcap}
     if block is not None and block.observer is not None:
         block.observer(module, query, key, forward, scale=scaling, softcap=softcap)
@@ -127,26 +126,29 @@ def register() -> None:
 
 def _bands(
     module: Any, block: Block | None, forward: Forward, window: int | None
-) -> tuple[tuple[Band, ...], Callable[..., Tensor]]:
+) -> tuple[tuple[Band, ...], TableRotate]:
     if block is not None:
         _check_reach(block, forward.reading)
     if block is None or block.plain:
         window = window if window is not None else stock_window(module)
-        return (dataclasses.replace(PlainRoPE().bands[0], beyond=window),), _unturned
+        return (dataclasses.replace(PlainRoPE().bands[0], beyond=window),), Unturned()
     return block.bands, forward.turns(block.rotary_of(module))
 
 
-def _turned_or_kept(
-    turns: Turns, layer: GroupedLayer, starts: tuple[int, ...], tensor: Tensor, band: Band, side: str
-) -> Tensor:
-    """Turn queries; of the keys only those that the cache does not keep turned already."""
-    if side == "query" or band.key_position is true_position:
-        return turns(tensor, band, side)
-    return layer.turned_keys(band.key_position, starts, turns)
+class _TurnedOrKept:
+    """Turns queries; of the keys only those that the cache does not keep turned already.
 
+    A kernel that asks for angles turns the keys as it reads them, and the cache is left to keep none.
+    """
 
-def _unturned(tensor: Tensor, band: Band, side: str) -> Tensor:
-    return tensor
+    def __init__(self, turns: Turns, layer: GroupedLayer, starts: tuple[int, ...]) -> None:
+        self.tables = turns.tables
+        self._turns, self._layer, self._starts = turns, layer, starts
+
+    def __call__(self, tensor: Tensor, band: Band, side: str) -> Tensor:
+        if side == "query" or band.key_position is true_position:
+            return self._turns(tensor, band, side)
+        return self._layer.turned_keys(band.key_position, self._starts, self._turns)
 
 
 def _checked(table: Tensor | None, module: Any, key: Tensor, dropout: float) -> Tensor:

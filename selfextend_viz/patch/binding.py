@@ -45,7 +45,7 @@ class Block:
     method, bands
         The method, and its bands, built once.
     implementation
-        As asked for: ``"auto"``, ``"eager"`` or ``"flash"``.
+        As asked for: ``"auto"``, ``"eager"``, ``"flash"`` or ``"fused"``.
     reach
         The longest text whose told positions are all trained ones, where the method knows it.
     layers

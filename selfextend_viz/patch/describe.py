@@ -15,6 +15,8 @@ _BESIDE = (
     "its keys; the keys of any other are turned at every step"
 )
 
+_AS_READ = "ordinary; its keys are turned to the method's positions as they are read"
+
 
 @dataclass(frozen=True)
 class Description:
@@ -94,12 +96,18 @@ def describe(model: nn.Module) -> Description:
         capacity=block.reach,
         differs_from=getattr(block.method, "differs_from", None),
         sliding_window=window,
-        cache=_BESIDE if block.moves_keys else "ordinary",
+        cache=_cache_of(block, choice.name),
     )
 
 
 def _holding(layers: tuple[Layer, ...]) -> Block | None:
     return next((blocks_of(layer.module)[-1] for layer in layers if blocks_of(layer.module)), None)
+
+
+def _cache_of(block: Block, implementation: str) -> str:
+    if not block.moves_keys:
+        return "ordinary"
+    return _AS_READ if implementation == "fused" else _BESIDE
 
 
 def _headline(description: Description) -> str:

@@ -25,7 +25,7 @@ def extended(model: Model, method: Method, *, implementation: str = "auto") -> I
     Nothing of the model is copied or rewritten, and caches stay ordinary: a conversation can be continued with the
     method switched on, off or changed. While a :class:`~transformers.DynamicCache` grows inside the block, its keys
     turned to the method's positions are kept beside it, which takes the memory of its keys once more; they are gone
-    when the block ends. Blocks nest; the inner one holds.
+    when the block ends. The fused kernel needs none. Blocks nest; the inner one holds.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def extended(model: Model, method: Method, *, implementation: str = "auto") -> I
     method
         Any method with ``bands``, such as ``SelfExtend(group_size=8, neighbor_window=64)``.
     implementation
-        ``"auto"``, ``"eager"`` or ``"flash"``.
+        ``"auto"``, ``"eager"``, ``"flash"`` or ``"fused"``.
 
     Yields
     ------

@@ -38,7 +38,7 @@ class Turns:
     def __init__(self, rotary: nn.Module, query_positions: Tensor, key_positions: Tensor) -> None:
         self._rotary = rotary
         self._positions = {"query": query_positions, "key": key_positions}
-        self._tables: dict[tuple[str, int, Told], tuple[Tensor, Tensor]] = {}
+        self._tables: dict[tuple[str, int, Told, torch.device, torch.dtype], tuple[Tensor, Tensor]] = {}
 
     @property
     def frequencies(self) -> Tensor:
@@ -48,18 +48,29 @@ class Turns:
 
     def __call__(self, tensor: Tensor, band: Band, side: str) -> Tensor:
         """Turn ``[batch, heads, length, head_dim]``; the very tensor where the band tells the true positions."""
+        tables = self.tables(tensor, band, side, dtype=torch.float32)
+        return tensor if tables is None else turn(tensor, *tables)
+
+    def tables(self, tensor: Tensor, band: Band, side: str, *, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
+        """As :meth:`selfextend_viz.attention.logits.TableRotate.tables`."""
         told = band.query_position if side == "query" else band.key_position
-        return tensor if told is true_position else turn(tensor, *self._table(side, 0, told, tensor.device))
+        return None if told is true_position else self._table(side, 0, told, tensor.device, dtype)
 
     def keys_from(self, first: int, keys: Tensor, told: Told) -> Tensor:
         """Turn the keys ``[batch, key heads, some, head_dim]`` of the slots from ``first`` on, of all, as told."""
         return turn(keys, *self._table("key", first, told, keys.device))
 
-    def _table(self, side: str, first: int, told: Told, device: torch.device) -> tuple[Tensor, Tensor]:
-        asked = (side, first, told)
+    def _table(
+        self, side: str, first: int, told: Told, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> tuple[Tensor, Tensor]:
+        asked = (side, first, told, device, dtype)
         if asked not in self._tables:
-            positions = self._positions[side][..., first:]
-            self._tables[asked] = cos_sin_of_shift(self._rotary, told(positions) - positions, device)
+            if dtype is torch.float32:
+                positions = self._positions[side][..., first:]
+                self._tables[asked] = cos_sin_of_shift(self._rotary, told(positions) - positions, device)
+            else:
+                cos, sin = self._table(side, first, told, device)
+                self._tables[asked] = cos.to(dtype), sin.to(dtype)
         return self._tables[asked]
 
 
