@@ -139,6 +139,36 @@ def test_half_precision_errs_at_most_twice_what_plain_attention_does(dtype, keys
         assert error.mean() <= 2 * allowed.mean(), (error.mean().item(), allowed.mean().item())
 
 
+@pytest.mark.parametrize(("length", "softcap"), [(300, None), (1000, 3.0)])
+def test_many_shares_of_a_gradient_add_up_to_twice_plain_attentions_error_at_most(monkeypatch, length, softcap):
+    """Thirty bands of three tiles, or a tile of a thousand blocks: summed in bfloat16, their roundings would show."""
+    monkeypatch.setattr(backward_kernels, "BLOCK_LENGTH", 32)
+    edges = range(0, length, 10 if softcap is None else length)
+    bands = [Band(nearest=edge, beyond=edge + edges.step) for edge in edges]
+    later = torch.ones(length, length, dtype=torch.bool).triu(1)
+
+    def plain(query, key, value):
+        if softcap is None:
+            return torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        logits = softcap * torch.tanh(query @ key.mT * query.shape[-1] ** -0.5 / softcap)
+        return logits.masked_fill(later, -torch.inf).softmax(-1) @ value
+
+    def flash(*inputs):
+        return core(*inputs, bands, rotate=lambda t, band, side: t, softcap=softcap, implementation="flash")
+
+    def values(attention, inputs):
+        query, key, value = inputs
+        output = attention(query, key, value.requires_grad_())
+        weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).to(output)
+        return torch.autograd.grad((output * weights).sum(), value)[0]
+
+    low = tensors(1, 2, 2, length, length, head_dim=32, dtype=torch.bfloat16)
+    exact = values(plain, [t.double() for t in low])
+    error, allowed = ((values(attention, low) - exact).abs() for attention in (flash, plain))
+    assert error.max() <= 2 * allowed.max(), (error.max().item(), allowed.max().item())
+    assert error.mean() <= 2 * allowed.mean(), (error.mean().item(), allowed.mean().item())
+
+
 @pytest.mark.parametrize("softcap", [None, 5.0])
 def test_no_cell_is_read_before_it_is_written(nan_memory, softcap):  # noqa: F811
     padding = torch.zeros(2, 70, dtype=torch.bool)
