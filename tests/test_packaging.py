@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CONDA_NAMES = {"torch": "pytorch", "playwright": "playwright-python"}
 # torch itself pins these to one version each, and only its CUDA builds ask for them.
-PINNED_BY_TORCH = re.compile(r"nvidia-|cuda-|triton$")
+PINNED_BY_TORCH = re.compile(r"nvidia-|cuda-")
 
 
 def requirements(*extras):
@@ -59,7 +59,7 @@ def test_constraints_are_exact_sorted_and_plain():
         assert pin.url is None
 
 
-@pytest.mark.parametrize("requirement", requirements("lab", "dev"), ids=str)
+@pytest.mark.parametrize("requirement", requirements("lab", "gpu", "dev"), ids=str)
 def test_each_range_admits_its_pin(requirement):
     (pin,) = [pin for pin in pins() if canonicalize_name(pin.name) == canonicalize_name(requirement.name)]
     (version,) = pin.specifier
@@ -70,6 +70,14 @@ def test_constraints_pin_everything_that_dev_brings():
     closure = installed_closure(PROJECT["name"], ("dev",), set()) - {canonicalize_name(PROJECT["name"])}
     pinned = {canonicalize_name(pin.name) for pin in pins()}
     assert {name for name in closure if not PINNED_BY_TORCH.match(name)} - pinned == set()
+
+
+def test_dev_brings_the_lab_and_the_compiler_of_the_kernels():
+    developing = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
+    (own,) = [each for each in developing if each.name == PROJECT["name"]]
+    assert own.extras == {"lab", "gpu"}
+    (triton,) = [Requirement(line) for line in PROJECT["optional-dependencies"]["gpu"]]
+    assert triton.marker.evaluate({"sys_platform": "linux"}) and not triton.marker.evaluate({"sys_platform": "darwin"})
 
 
 def test_the_pins_that_matter():
