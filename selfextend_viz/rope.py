@@ -15,6 +15,8 @@ from torch import Tensor
 
 __all__ = ["cos_sin", "default_inv_freq", "rotate", "turn"]
 
+SHARED_FROM = 512
+
 
 def default_inv_freq(head_dim: int, *, theta: float = 10000.0) -> tuple[Tensor, float]:
     """Frequencies of plain RoPE: ``theta ** (-2 d / head_dim)``, and an attention factor of 1.
@@ -74,11 +76,26 @@ def cos_sin(
     tuple of Tensor
         Each ``[length, pairs]``, or ``[batch, 1, length, pairs]``.
     """
+    if (shared := _shared_positions(positions)) is not None:
+        distinct, which = shared
+        tables = cos_sin(distinct, inv_freq, attention_factor=attention_factor, dtype=dtype)
+        cos, sin = (table.index_select(0, which.flatten()).unflatten(0, which.shape) for table in tables)
+        return (cos[:, None], sin[:, None]) if positions.ndim == 2 else (cos, sin)
     angles = positions.to(dtype)[..., None] * inv_freq.to(device=positions.device, dtype=dtype)
     if positions.ndim == 2:
         angles = angles[:, None]
     cos, sin = angles.cos(), angles.sin()
     return (cos, sin) if attention_factor == 1.0 else (cos * attention_factor, sin * attention_factor)
+
+
+def _shared_positions(positions: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Distinct positions and which of them each is, where tokens share them; not off the CPU, which would wait."""
+    if positions.device.type != "cpu" or positions.is_floating_point() or positions.numel() < SHARED_FROM:
+        return None
+    low, high = (int(bound) for bound in positions.aminmax())
+    if 2 * (high - low + 1) > positions.numel():
+        return None
+    return torch.arange(low, high + 1), positions - low
 
 
 def rotate(tensor: Tensor, positions: Tensor, inv_freq: Tensor, *, attention_factor: float = 1.0) -> Tensor:
@@ -114,7 +131,7 @@ def rotate(tensor: Tensor, positions: Tensor, inv_freq: Tensor, *, attention_fac
     return turn(tensor, cos, sin)
 
 
-def turn(tensor: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def turn(tensor: Tensor, cos: Tensor, sin: Tensor, *, some: slice = slice(None)) -> Tensor:
     """Turn every head of ``tensor`` by angles whose cosines and sines are known.
 
     Parameters
@@ -123,6 +140,8 @@ def turn(tensor: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ``[batch, heads, length, head_dim]``.
     cos, sin : Tensor
         float32 at least, broadcasting to ``[batch, heads, length, pairs]``; the first ``2 * pairs`` dimensions turn.
+    some : slice
+        The part of the length to turn, where no gradient is asked for. The rest of the result is not written.
 
     Returns
     -------
@@ -130,14 +149,15 @@ def turn(tensor: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         Shape and dtype of ``tensor``; products are computed in the precision of ``cos`` and rounded once.
     """
     pairs = cos.shape[-1]
-    halves = tensor[..., :pairs].to(cos.dtype), tensor[..., pairs : 2 * pairs].to(cos.dtype)
-    rest = tensor[..., 2 * pairs :]
     if torch.is_grad_enabled() and (tensor.requires_grad or cos.requires_grad):
+        halves = tensor[..., :pairs].to(cos.dtype), tensor[..., pairs : 2 * pairs].to(cos.dtype)
         turned = halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin
-        return torch.cat((turned[0].to(tensor.dtype), turned[1].to(tensor.dtype), rest), dim=-1)
+        return torch.cat((turned[0].to(tensor.dtype), turned[1].to(tensor.dtype), tensor[..., 2 * pairs :]), dim=-1)
     result = torch.empty_like(tensor, dtype=cos.dtype)
-    _turn_into(result, *halves, cos, sin)
-    result[..., 2 * pairs :] = rest
+    into, source = result[:, :, some], tensor[:, :, some]
+    halves = source[..., :pairs].to(cos.dtype), source[..., pairs : 2 * pairs].to(cos.dtype)
+    _turn_into(into, *halves, cos[..., some, :], sin[..., some, :])
+    into[..., 2 * pairs :] = source[..., 2 * pairs :]
     return result.to(tensor.dtype)
 
 

@@ -6,7 +6,8 @@ from method_matrix import METHOD_CASES
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from selfextend_viz.attention import attend, choose, core
-from selfextend_viz.attention.plan import tile_plan
+from selfextend_viz.attention.plan import reached, tile_plan
+from selfextend_viz.attention.slots import Slots
 from selfextend_viz.positions import Band, SelfExtend, tiles
 from selfextend_viz.rope import default_inv_freq, rotate
 
@@ -143,7 +144,7 @@ def test_logits_of_any_size_stay_finite():
 
 
 class Largest(TorchDispatchMode):
-    """The most cells of any tensor that an operation returned."""
+    """The most memory, in cells, behind any tensor that an operation returned; views of it may repeat cells."""
 
     def __init__(self):
         super().__init__()
@@ -153,7 +154,7 @@ class Largest(TorchDispatchMode):
         result = function(*args, **(kwargs or {}))
         for tensor in result if isinstance(result, (tuple, list)) else [result]:
             if isinstance(tensor, torch.Tensor):
-                self.cells = max(self.cells, tensor.numel())
+                self.cells = max(self.cells, tensor.untyped_storage().nbytes() // tensor.element_size())
         return result
 
 
@@ -174,11 +175,17 @@ def test_no_quadratic_tensor_is_made(softcap, limit):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Every call of the CPU kernel: query, key, value, causal."""
+    """Every call of the CPU kernel: query, key, value, causal. Only slanted tiles bring a mask, one for all of them."""
     seen, kernel = [], torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
     def recorded(query, key, value, dropout, causal, **options):
-        assert set(options) == {"scale"}
+        assert "scale" in options
+        if (mask := options.get("attn_mask")) is not None:
+            assert set(options) == {"scale", "attn_mask"}
+            assert not causal
+            assert mask.shape == (query.shape[2], key.shape[2])
+            assert mask.isfinite().all()
+            assert (mask == 0).any(1).all()
         seen.append((query, key, value, causal))
         return kernel(query, key, value, dropout, causal, **options)
 
@@ -228,17 +235,40 @@ def test_a_decode_step_is_two_calls_without_a_causal_flag(calls):
 
 
 def test_equal_tiles_are_one_call_and_a_batch_of_one_copies_nothing(calls):
-    """w_n divides N: all near squares, all upper squares, and the one far square."""
+    """The near square, all slanted tiles after it, and the one far square."""
     query, key, value = tensors(1, 2, 2, 512, 512)
     attend(query, key, value, SelfExtend(8, 64), implementation="flash")
     assert [(tuple(query.shape[::2]), causal) for query, _, _, causal in calls] == [
-        ((8, 64), True),
-        ((7, 63), True),
+        ((1, 64), True),
+        ((14, 32), False),
         ((1, 448), True),
     ]
-    near = calls[0][2]
-    assert near.data_ptr() == value.data_ptr()
-    assert calls[2][2].data_ptr() == value.data_ptr()
+    assert calls[1][1].shape[2] == 64 + 32 - 1
+    assert all(call[2].untyped_storage().data_ptr() == value.untyped_storage().data_ptr() for call in calls)
+
+
+def test_slanted_tiles_of_a_batch_are_never_copied_for_each_other(calls):
+    query, key, value = tensors(3, 2, 2, 512, 512)
+    flash, eager = both(query, key, value, SelfExtend(8, 64))
+    assert (flash - eager).abs().max() <= 1e-5
+    slanted = [call for call in calls if call[0].shape[2] == 32]
+    assert [call[0].shape[0] for call in slanted] == [14, 14, 14]
+    assert all(call[2].untyped_storage().data_ptr() == value.untyped_storage().data_ptr() for call in slanted)
+
+
+@pytest.mark.parametrize("nearest", [0, 7])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_slanted_tiles_longer_than_a_block_of_the_kernel(nearest, dtype):
+    """The kernel goes by 512 keys; the last rows of a tile see none of the first of a sliding band's 700."""
+    query, key, value = tensors(1, 2, 1, 900, 900, dtype=dtype)
+    options = {"rotate": lambda tensor, band, side: tensor}
+    flash, eager = (
+        core(query, key, value, (Band(nearest=nearest, beyond=700),), implementation=name, **options)
+        for name in ("flash", "eager")
+    )
+    limit = {torch.float64: 1e-13, torch.float32: 1e-5, torch.bfloat16: 2e-2}[dtype]
+    assert (flash - eager).abs().max() <= limit
+    assert nearest == 0 or (flash[:, :, :nearest] == 0).all()
 
 
 @pytest.mark.parametrize("most", [1, 3, 32768])
@@ -254,6 +284,20 @@ def test_gathered_and_split_runs_are_the_same_tiles(most):
                 plan = tile_plan(queries, keys, nearest, beyond, most)
                 assert all(run.count <= most for run in plan)
                 assert pairs(tile for run in plan for tile in run) == pairs(tiles(queries, keys, nearest, beyond))
+                assert all(run.count <= most for run in tile_plan(queries, keys, nearest, beyond, most, slanted=4))
+
+
+@pytest.mark.parametrize("nearest", [0, 40, 500])
+def test_only_what_a_band_reads_is_turned(nearest):
+    """Queries before a band's first and keys after its last stay unwritten; padding shifts both."""
+    padding = torch.zeros(2, 111, dtype=torch.bool)
+    padding[0, :20] = True
+    seen = ~padding
+    slots = Slots.of(torch.where(seen, seen.cumsum(-1) - 1, -1), queries=80, written=111)
+    part = reached(slots, Band(nearest=nearest))
+    wanted = {0: (slice(0, 80), slice(0, 111)), 40: (slice(9, 80), slice(0, 71)), 500: None}
+    assert part == wanted[nearest]
+    assert reached(slots, Band(nearest=40, beyond=50)) == (slice(9, 80), (slice(0, 71)))
 
 
 def test_many_small_tiles_are_split_over_calls(monkeypatch, calls):

@@ -100,6 +100,17 @@ def test_angles_of_double_tensors_are_double():
     assert sin.item() == pytest.approx(math.sin(1_000_003 * 0.7), abs=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(1200,), (3, 400)])
+def test_positions_that_tokens_share_turn_the_same(shape):
+    """Their angles are computed once and handed out; to the bit what each alone would get."""
+    positions, inv_freq = torch.arange(1200).reshape(shape) // 8 - 5, default_inv_freq(16)[0]
+    angles = positions[..., None] * inv_freq
+    angles = angles[:, None] if positions.ndim == 2 else angles
+    cos, sin = cos_sin(positions, inv_freq, attention_factor=1.5)
+    assert torch.equal(cos, angles.cos() * 1.5)
+    assert torch.equal(sin, angles.sin() * 1.5)
+
+
 def test_attention_factor_scales_rotated_dimensions_only():
     tensor, inv_freq = random(1, 1, 3, 10), default_inv_freq(8)[0]
     plain, scaled = (rotate(tensor, torch.arange(3), inv_freq, attention_factor=f) for f in (1.0, 1.25))

@@ -5,23 +5,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from selfextend_viz.positions import SelfExtend, Tile, tile_runs, tiles
+from selfextend_viz.positions import SelfExtend, Tile, slanted_runs, tile_runs, tiles
 
 
 def pairs_of(tile: Tile) -> np.ndarray:
     """bool [rows, keys] of one tile, checked for empty rows."""
     assert tile.rows > 0 and tile.keys > 0
     seen = np.ones((tile.rows, tile.keys), dtype=bool)
-    if tile.kind != "rectangle":
+    if tile.kind == "slanted":
+        assert 1 < tile.rows <= tile.keys
+        seen = np.tril(np.triu(seen), tile.keys - tile.rows)
+    elif tile.kind != "rectangle":
         assert tile.rows == tile.keys
         seen = np.tril(seen) if tile.kind == "causal" else np.triu(seen)
     assert seen.any(axis=1).all()
     return seen
 
 
-def coverage(queries: int, keys: int, nearest: int, beyond: int | None) -> np.ndarray:
+def coverage(queries: int, keys: int, nearest: int, beyond: int | None, slanted: int | None = None) -> np.ndarray:
     count = np.zeros((keys, keys), dtype=int)
-    for tile in tiles(queries, keys, nearest, beyond):
+    found = tiles(queries, keys, nearest, beyond)
+    if slanted is not None:
+        found = (tile for run in slanted_runs(queries, keys, nearest, beyond, rows=slanted) for tile in run)
+    for tile in found:
         assert keys - queries <= tile.row_start < tile.row_stop <= keys
         assert 0 <= tile.key_start < tile.key_stop <= keys
         count[tile.row_start : tile.row_stop, tile.key_start : tile.key_stop] += pairs_of(tile)
@@ -39,9 +45,10 @@ def test_every_pair_once_for_all_small_sizes(keys: int) -> None:
     for queries in range(1, keys + 1):
         for nearest in range(keys + 2):
             for beyond in [None, *range(nearest + 1, keys + 3)]:
-                np.testing.assert_array_equal(
-                    coverage(queries, keys, nearest, beyond), wanted(queries, keys, nearest, beyond)
-                )
+                for slanted in (None, 1, 3):
+                    np.testing.assert_array_equal(
+                        coverage(queries, keys, nearest, beyond, slanted), wanted(queries, keys, nearest, beyond)
+                    )
 
 
 @settings(deadline=None)
@@ -51,7 +58,10 @@ def test_every_pair_once_for_larger_sizes(data: st.DataObject) -> None:
     queries = data.draw(st.integers(1, keys))
     nearest = data.draw(st.integers(0, keys + 5))
     beyond = data.draw(st.none() | st.integers(nearest + 1, nearest + keys + 5))
-    np.testing.assert_array_equal(coverage(queries, keys, nearest, beyond), wanted(queries, keys, nearest, beyond))
+    slanted = data.draw(st.none() | st.integers(1, 40))
+    np.testing.assert_array_equal(
+        coverage(queries, keys, nearest, beyond, slanted), wanted(queries, keys, nearest, beyond)
+    )
 
 
 @settings(deadline=None)

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from selfextend_viz.attention.backward import Differentiable, differentiable_attention, requires_gradients
 from selfextend_viz.attention.backward_kernels import backward_kernel_for
-from selfextend_viz.attention.kernels import HALF, TORCH_KERNELS, Kernel, first_fitting, said_by
-from selfextend_viz.attention.logits import Rotate
+from selfextend_viz.attention.kernels import HALF, TORCH_KERNELS, Kernel, first_fitting, said_by, slanted_mask
+from selfextend_viz.attention.logits import PartRotate, Rotate
 from selfextend_viz.attention.merge import Merged, fold
-from selfextend_viz.attention.plan import tile_plan
+from selfextend_viz.attention.plan import reached, tile_plan
 from selfextend_viz.attention.slots import Slots
 from selfextend_viz.positions import Band, TileRun
 
@@ -71,7 +71,7 @@ def flash_attention(
     kernel, _ = kernel_for(query, softcap=softcap)
     assert kernel is not None
     merge = partial(_merge, bands=tuple(bands), slots=slots, kernel=kernel, scale=scale, softcap=softcap)
-    pairs = (_turned(query, key, band, rotate) for band in bands)
+    pairs = (_turned(query, key, band, rotate, slots) for band in bands)
     if torch.is_grad_enabled():
         kept = tuple(pairs)
         if requires_gradients(value, sinks, *chain.from_iterable(kept)):
@@ -84,8 +84,16 @@ def flash_attention(
     return merge(value, pairs).finish(sinks=sinks, dtype=query.dtype)
 
 
-def _turned(query: Tensor, key: Tensor, band: Band, rotate: Rotate) -> tuple[Tensor, Tensor]:
-    return rotate(query, band, "query").to(query.dtype), rotate(key, band, "key").to(query.dtype)
+def _turned(query: Tensor, key: Tensor, band: Band, rotate: Rotate, slots: Slots) -> tuple[Tensor, Tensor]:
+    """Query and key as a band wants them; where nothing will be differentiated, only what the band reads of them."""
+    sides, parts = (("query", query), ("key", key)), reached(slots, band)
+    if torch.is_grad_enabled() or not isinstance(rotate, PartRotate):
+        turned = [rotate(tensor, band, side) for side, tensor in sides]
+    elif parts is None:
+        turned = [query, key]
+    else:
+        turned = [rotate.part(tensor, band, side, some) for (side, tensor), some in zip(sides, parts, strict=True)]
+    return turned[0].to(query.dtype), turned[1].to(query.dtype)
 
 
 def _merge(
@@ -100,10 +108,14 @@ def _merge(
 ) -> Merged:
     """All bands merged; a generator turns each band's query and key when their turn comes, and they are freed after."""
     merged: Merged | None = None
-    for band in bands:
+    padded = [(span[0], span[1]) for span in slots.spans()] != [(slice(0, value.shape[0]), slice(0, slots.queries))]
+    for number, band in enumerate(bands):
         query, key = next(turned)
-        merged = Merged.empty(query, value.shape[-1]) if merged is None else merged
-        add = partial(_add_band, band=band, kernel=kernel, scale=scale, softcap=softcap)
+        if merged is None:
+            # Where every query is a token, and sees itself in the first band, all of the output is written.
+            cleared = kernel.band is not None or band.nearest > 0 or padded
+            merged = Merged.empty(query, value.shape[-1], cleared=cleared)
+        add = partial(_add_band, band=band, kernel=kernel, scale=scale, softcap=softcap, fresh=number == 0)
         for rows, queries, keys in slots.spans():
             tokens = (rows, slice(None), keys)
             add(merged.part(rows, queries.start, queries.stop), query[rows, :, queries], key[tokens], value[tokens])
@@ -122,13 +134,17 @@ def _add_band(
     kernel: Kernel,
     scale: float,
     softcap: float | None,
+    fresh: bool,
 ) -> None:
+    """One band's tiles; ``fresh`` says that no query has seen anything yet."""
     queries, keys = query.shape[2], key.shape[2]
     interval = {"nearest": band.nearest, "beyond": band.beyond}
     if kernel.band is None:
         tile = partial(kernel.tile, scale=scale, softcap=softcap)
-        for run in tile_plan(queries, keys, **interval, most=max(1, MOST_FOLDED // query.shape[0])):
-            _add_tiles(merged, query, key, value, run=run, tile=tile)
+        done, most = 0, max(1, MOST_FOLDED // query.shape[0])
+        for run in tile_plan(queries, keys, **interval, most=most, slanted=kernel.slanted):
+            _add_tiles(merged, query, key, value, run=run, tile=tile, fresh=fresh and run.first.row_start >= done)
+            done = max(done, run.row_stop)
     elif keys > band.nearest:
         first, output, lse = kernel.band(query, key, value, **interval, scale=scale, softcap=softcap)
         merged.add(output, lse, start=first - (keys - queries))
@@ -142,8 +158,18 @@ def _add_tiles(
     *,
     run: TileRun,
     tile: Callable[..., tuple[Tensor, Tensor]],
+    fresh: bool,
 ) -> None:
-    """All tiles of a run in one kernel call; an upper square is causal once rows and keys are reversed."""
+    """All tiles of a run in one kernel call; an upper square is causal once rows and keys are reversed.
+
+    Slanted tiles share most of their keys, which a batch of several would copy for each: it goes row by row.
+    """
+    if run.first.kind == "slanted" and run.count > 1 and query.shape[0] > 1:
+        for row in range(query.shape[0]):
+            one = slice(row, row + 1)
+            mine = merged.part(one, 0, query.shape[2])
+            _add_tiles(mine, query[one], key[one], value[one], run=run, tile=tile, fresh=fresh)
+        return
     first, repeated = run.first, {"count": run.count, "stride": run.stride}
     start = first.row_start - (key.shape[2] - query.shape[2])
     rows = fold(query, start=start, size=first.rows, **repeated)
@@ -151,9 +177,12 @@ def _add_tiles(
     if first.kind == "upper":
         output, lse = tile(*(tensor.flip(2) for tensor in (rows, *columns)), causal=True)
         output, lse = output.flip(2), lse.flip(2)
+    elif first.kind == "slanted":
+        mask = slanted_mask(first.rows, first.keys, torch.promote_types(query.dtype, torch.float32))
+        output, lse = tile(rows, *columns, causal=False, mask=mask)
     else:
         output, lse = tile(rows, *columns, causal=first.kind == "causal")
-    merged.add(output, lse, start=start, **repeated)
+    merged.add(output, lse, start=start, **repeated, fresh=fresh)
 
 
 def flash_refusal(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -30,11 +31,13 @@ __all__ = [
     "first_fitting",
     "rows_of_memory",
     "said_by",
+    "slanted_mask",
 ]
 
 HALF = (torch.float16, torch.bfloat16)
 BLOCK_LENGTH = 1024
 BLOCK_CELLS = 2**22
+SLANTED_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Kernel:
     band : callable, optional
         ``band(query, key, value, *, nearest, beyond, scale, softcap) -> (first row, output, lse)`` for kernels that
         run a whole band in one call.
+    slanted : int, optional
+        Rows of a slanted tile, for kernels whose ``tile`` also takes ``mask``: what it is fastest with.
     """
 
     name: str
@@ -68,6 +73,7 @@ class Kernel:
     largest: int = 512
     softcaps: bool = False
     band: Callable[..., tuple[int, Tensor, Tensor]] | None = None
+    slanted: int | None = None
 
     def refusal(self, query: Tensor, softcap: float | None) -> str | None:
         """Why it cannot take these queries, or None."""
@@ -133,12 +139,34 @@ def _one_key_head_each(query: Tensor, *shared: Tensor) -> tuple[Tensor, ...]:
 
 
 def cpu_tile(
-    query: Tensor, key: Tensor, value: Tensor, *, causal: bool, scale: float, softcap: float | None = None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    *,
+    causal: bool,
+    scale: float,
+    softcap: float | None = None,
+    mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Torch's CPU flash kernel. It takes grouped heads, and needs the last axis contiguous."""
     check_tile(query, key, causal=causal)
     query, key, value = rows_of_memory(query, key, value)
-    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, causal, scale=scale)
+    masked = {} if mask is None else {"attn_mask": mask}
+    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+        query, key, value, 0.0, causal, scale=scale, **masked
+    )
+
+
+@lru_cache(maxsize=8)
+def slanted_mask(rows: int, keys: int, dtype: torch.dtype) -> Tensor:
+    """What to add to the logits ``[rows, keys]`` of a slanted tile; the same for every such tile of a band.
+
+    The lowest finite number, not ``-inf``, of which the CPU kernel makes a log-sum-exp of 0 where a row starts with
+    many hidden keys.
+    """
+    ahead = torch.arange(keys) - torch.arange(rows)[:, None]
+    seen = (ahead >= 0) & (ahead <= keys - rows)
+    return torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, torch.finfo(dtype).min)
 
 
 def flash_tile(
@@ -217,7 +245,7 @@ def _block(
 
 
 TORCH_KERNELS = (
-    Kernel("torch's CPU flash kernel", "cpu", (torch.float32, torch.float64, *HALF), cpu_tile),
+    Kernel("torch's CPU flash kernel", "cpu", (torch.float32, torch.float64, *HALF), cpu_tile, slanted=SLANTED_ROWS),
     Kernel("torch's FlashAttention-2", "cuda", HALF, flash_tile, multiple=8, largest=256),
     Kernel("cuDNN's attention", "cuda", HALF, cudnn_tile, multiple=8, largest=128),
     Kernel("torch's memory-efficient kernel", "cuda", (torch.float32, *HALF), efficient_tile, multiple=8),

@@ -12,7 +12,7 @@ from torch import Tensor
 from selfextend_viz.attention.slots import Slots
 from selfextend_viz.positions import Band
 
-__all__ = ["Rotate", "TableRotate", "Unturned", "band_logits", "band_mask", "scaled_products"]
+__all__ = ["PartRotate", "Rotate", "TableRotate", "Unturned", "band_logits", "band_mask", "scaled_products"]
 
 Rotate = Callable[[Tensor, Band, str], Tensor]
 
@@ -30,6 +30,19 @@ class TableRotate(Protocol):
 
         Dimension ``d`` turns with dimension ``d + pairs``; those past ``2 * pairs`` are left as they are.
         """
+        ...
+
+
+@runtime_checkable
+class PartRotate(Protocol):
+    """A :data:`Rotate` that can turn part of a tensor, for bands that leave out queries and keys."""
+
+    def __call__(self, tensor: Tensor, band: Band, side: str) -> Tensor:
+        """The whole tensor turned to the band's positions."""
+        ...
+
+    def part(self, tensor: Tensor, band: Band, side: str, some: slice) -> Tensor:
+        """As the call, of tensor's shape, but only ``some`` of the length is to be read; the rest may be anything."""
         ...
 
 

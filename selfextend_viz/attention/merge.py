@@ -68,11 +68,12 @@ class Merged:
     lse: Tensor
 
     @classmethod
-    def empty(cls, query: Tensor, head_dim: int) -> Merged:
-        """Nothing seen yet, for queries ``[batch, heads, length, ...]``."""
+    def empty(cls, query: Tensor, head_dim: int, *, cleared: bool = True) -> Merged:
+        """Nothing seen yet, for queries ``[batch, heads, length, ...]``; uncleared, every row must get a fresh part."""
         batch, heads, length = query.shape[:3]
         dtype = torch.promote_types(query.dtype, torch.float32)
-        output = torch.zeros((batch, length, heads, head_dim), dtype=dtype, device=query.device)
+        make = torch.zeros if cleared else torch.empty
+        output = make((batch, length, heads, head_dim), dtype=dtype, device=query.device)
         lse = torch.full((batch, heads, length), -torch.inf, dtype=dtype, device=query.device)
         return cls(output.transpose(1, 2), lse)
 
@@ -80,7 +81,9 @@ class Merged:
         """Some batch rows and queries; what is added there is added here."""
         return Merged(self.output[rows, :, start:stop], self.lse[rows, :, start:stop])
 
-    def add(self, output: Tensor, lse: Tensor, *, start: int, count: int = 1, stride: int = 0) -> None:
+    def add(
+        self, output: Tensor, lse: Tensor, *, start: int, count: int = 1, stride: int = 0, fresh: bool = False
+    ) -> None:
         """Join a partial result whose keys were not seen before.
 
         Parameters
@@ -91,6 +94,8 @@ class Merged:
             ``[batch * count, heads, size]``; finite.
         start, count, stride
             The queries it belongs to, as in :func:`fold`.
+        fresh : bool
+            Whether these queries have seen nothing yet, so that there is nothing to join with.
         """
         size = output.shape[2]
         span = (count - 1) * stride + size
@@ -99,6 +104,10 @@ class Merged:
             mine, seen = rearrange(mine.unfold(2, size, stride), "b h n d s -> b h n s d"), seen.unfold(2, size, stride)
             output = rearrange(output, "(b n) h s d -> b h n s d", n=count)
             lse = rearrange(lse, "(b n) h s -> b h n s", n=count)
+        if fresh:
+            mine.copy_(output)
+            seen.copy_(lse)
+            return
         lse = lse.to(seen.dtype)
         mine.lerp_(output.to(mine.dtype), torch.sigmoid(lse - seen)[..., None])
         seen.copy_(torch.logaddexp(seen, lse))

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from selfextend_viz.positions import TileRun, tile_runs
+from selfextend_viz.attention.slots import Slots
+from selfextend_viz.positions import Band, TileRun, slanted_runs, tile_runs
 
-__all__ = ["tile_plan"]
+__all__ = ["reached", "tile_plan"]
 
 
 @lru_cache(maxsize=512)
-def tile_plan(queries: int, keys: int, nearest: int, beyond: int | None, most: int) -> tuple[TileRun, ...]:
+def tile_plan(
+    queries: int, keys: int, nearest: int, beyond: int | None, most: int, slanted: int | None = None
+) -> tuple[TileRun, ...]:
     """The tiles of a band, equal neighbours in one run of at most ``most``; remembered, since layers ask alike.
 
     Parameters
@@ -20,8 +23,38 @@ def tile_plan(queries: int, keys: int, nearest: int, beyond: int | None, most: i
         As in :func:`selfextend_viz.positions.tile_runs`.
     most : int
         Tiles that one kernel call may take.
+    slanted : int, optional
+        Rows of a slanted tile, for kernels that take a mask; left out, none is slanted.
     """
-    return tuple(part for run in _joined(tile_runs(queries, keys, nearest, beyond)) for part in _split(run, most))
+    if slanted is None:
+        runs = tile_runs(queries, keys, nearest, beyond)
+    else:
+        runs = slanted_runs(queries, keys, nearest, beyond, rows=slanted)
+    return tuple(part for run in _joined(runs) for part in _split(run, most))
+
+
+def reached(slots: Slots, band: Band) -> tuple[slice, slice] | None:
+    """The queries that see a key in a band, and the keys that any of them sees, padding apart; None if there are none.
+
+    Slices of the query axis and the key axis.
+    """
+    found = [part for span in slots.spans() if (part := _reached(span[1], span[2], band)) is not None]
+    if not found:
+        return None
+    first, keys_first = (min(part[side].start for part in found) for side in (0, 1))
+    last, keys_last = (max(part[side].stop for part in found) for side in (0, 1))
+    return slice(first, last), slice(keys_first, keys_last)
+
+
+def _reached(queries: slice, keys: slice, band: Band) -> tuple[slice, slice] | None:
+    length = keys.stop - keys.start
+    before = length - (queries.stop - queries.start)
+    first_row = max(before, band.nearest)
+    if first_row >= length:
+        return None
+    first_key = 0 if band.beyond is None else max(0, first_row - band.beyond + 1)
+    rows = slice(queries.start + first_row - before, queries.stop)
+    return rows, slice(keys.start + first_key, keys.stop - band.nearest)
 
 
 def _joined(runs: Iterator[TileRun]) -> Iterator[TileRun]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from selfextend_viz.attention.dispatch import core
 from selfextend_viz.attention.logits import band_logits
 from selfextend_viz.attention.slots import Slots
 from selfextend_viz.positions import Band, bands_of
-from selfextend_viz.rope import cos_sin, default_inv_freq, rotate
+from selfextend_viz.rope import cos_sin, default_inv_freq, turn
 
 if TYPE_CHECKING:
     from selfextend_viz.positions import Method
@@ -147,24 +147,31 @@ def _slots(query: Tensor, key: Tensor, key_padding: Tensor | None) -> Slots:
 
 
 class _Turns:
-    """Turns raw queries and keys to a band's positions, by angles computed from frequencies."""
+    """Turns raw queries and keys to a band's positions; angles are computed once per position map."""
 
     def __init__(self, slots: Slots, inv_freq: Tensor, attention_factor: float) -> None:
         self._places = {"query": slots.query_positions.clamp(min=0), "key": slots.positions.clamp(min=0)}
+        self._alike = slots.queries == slots.keys
         self._inv_freq = inv_freq
         self._attention_factor = attention_factor
+        self._known: dict[Any, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, tensor: Tensor, band: Band, side: str) -> Tensor:
-        told = self._told(band, side).to(tensor.device)
-        return rotate(tensor, told, self._inv_freq, attention_factor=self._attention_factor)
+        return self.part(tensor, band, side, slice(None))
+
+    def part(self, tensor: Tensor, band: Band, side: str, some: slice) -> Tensor:
+        """As :meth:`selfextend_viz.attention.logits.PartRotate.part`."""
+        dtype = torch.promote_types(tensor.dtype, torch.float32)
+        return turn(tensor, *self.tables(tensor, band, side, dtype=dtype), some=some)
 
     def tables(self, tensor: Tensor, band: Band, side: str, *, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """As :meth:`selfextend_viz.attention.logits.TableRotate.tables`."""
-        told = self._told(band, side).to(tensor.device)
-        cos, sin = cos_sin(told, self._inv_freq, attention_factor=self._attention_factor)
-        return cos.to(dtype), sin.to(dtype)
-
-    def _told(self, band: Band, side: str) -> Tensor:
+        exact = torch.promote_types(dtype, torch.float32)
         position = band.query_position if side == "query" else band.key_position
-        told: Tensor = position(self._places[side])
-        return told
+        asked = (position, self._alike or side, tensor.device, exact)
+        if asked not in self._known:
+            told: Tensor = position(self._places[side])
+            told = told.to(tensor.device)
+            self._known[asked] = cos_sin(told, self._inv_freq, attention_factor=self._attention_factor, dtype=exact)
+        cos, sin = self._known[asked]
+        return cos.to(dtype), sin.to(dtype)

@@ -48,8 +48,12 @@ class Turns:
 
     def __call__(self, tensor: Tensor, band: Band, side: str) -> Tensor:
         """Turn ``[batch, heads, length, head_dim]``; the very tensor where the band tells the true positions."""
+        return self.part(tensor, band, side, slice(None))
+
+    def part(self, tensor: Tensor, band: Band, side: str, some: slice) -> Tensor:
+        """As :meth:`selfextend_viz.attention.logits.PartRotate.part`."""
         tables = self.tables(tensor, band, side, dtype=torch.float32)
-        return tensor if tables is None else turn(tensor, *tables)
+        return tensor if tables is None else turn(tensor, *tables, some=some)
 
     def tables(self, tensor: Tensor, band: Band, side: str, *, dtype: torch.dtype) -> tuple[Tensor, Tensor] | None:
         """As :meth:`selfextend_viz.attention.logits.TableRotate.tables`."""

@@ -24,7 +24,7 @@ from selfextend_viz.positions.self_extend import (
     inside_trained_region,
     suggest,
 )
-from selfextend_viz.positions.tiling import Tile, TileRun, tile_runs, tiles
+from selfextend_viz.positions.tiling import Tile, TileRun, slanted_runs, tile_runs, tiles
 
 __all__ = [
     "Band",
@@ -41,6 +41,7 @@ __all__ = [
     "pair_bands",
     "pair_positions",
     "relative_positions",
+    "slanted_runs",
     "suggest",
     "tile_runs",
     "tiles",

@@ -15,10 +15,11 @@ class Tile:
     """A rectangle or square of attention pairs, in slots: rows are query slots, half open like the keys.
 
     ``kind`` says what a row sees: ``"rectangle"`` every key, ``"causal"`` the columns up to its own,
-    ``"upper"`` those from its own on. The last two are square.
+    ``"upper"`` those from its own on. These two are square. In a ``"slanted"`` tile every row sees equally many
+    columns, row 0 from the first on, the last row up to the last.
     """
 
-    kind: Literal["rectangle", "causal", "upper"]
+    kind: Literal["rectangle", "causal", "upper", "slanted"]
     row_start: int
     row_stop: int
     key_start: int
@@ -45,6 +46,11 @@ class TileRun:
     first: Tile
     count: int = 1
     stride: int = 0
+
+    @property
+    def row_stop(self) -> int:
+        """One past the last query slot of the last tile."""
+        return self.first.row_stop + (self.count - 1) * self.stride
 
     def __iter__(self) -> Iterator[Tile]:
         for shift in range(0, self.count * max(self.stride, 1), max(self.stride, 1)):
@@ -87,19 +93,34 @@ def tile_runs(queries: int, keys: int, nearest: int = 0, beyond: int | None = No
     return _runs(queries, keys, nearest, beyond)
 
 
-def _runs(queries: int, keys: int, nearest: int, beyond: int | None) -> Iterator[TileRun]:
+def slanted_runs(
+    queries: int, keys: int, nearest: int = 0, beyond: int | None = None, *, rows: int
+) -> Iterator[TileRun]:
+    """As :func:`tile_runs`, but rows that the far limit cuts lie in slanted tiles of ``rows`` rows, one tile a row.
+
+    For kernels that take a mask: it is the same for all of a run's tiles, and hides ``rows - 1`` pairs of each row.
+    """
+    check_interval(nearest, beyond)
+    whole_number("rows", rows)
+    return _runs(queries, keys, nearest, beyond, slanted=rows)
+
+
+def _runs(
+    queries: int, keys: int, nearest: int, beyond: int | None, *, slanted: int | None = None
+) -> Iterator[TileRun]:
     first_row = keys - queries
     start, stop = max(first_row, nearest), keys if beyond is None else min(beyond, keys)
     if start < stop:
         yield from _growing(start, stop, nearest)
     if beyond is None:
         return
-    start, width = max(first_row, beyond), beyond - nearest
-    full = max(0, keys - start) // width
+    start = max(first_row, beyond)
+    size, blocks = (beyond - nearest, _sliding) if slanted is None else (slanted, _slanted)
+    full = max(0, keys - start) // size
     if full:
-        yield from _sliding(start, width, full, nearest, beyond)
-    if (rest := keys - start - full * width) > 0:
-        yield from _sliding(start + full * width, rest, 1, nearest, beyond)
+        yield from blocks(start, size, full, nearest, beyond)
+    if (rest := keys - start - full * size) > 0:
+        yield from blocks(start + full * size, rest, 1, nearest, beyond)
 
 
 def _growing(start: int, stop: int, nearest: int) -> Iterator[TileRun]:
@@ -122,3 +143,10 @@ def _sliding(start: int, size: int, count: int, nearest: int, beyond: int) -> It
     if size < beyond - nearest:
         yield TileRun(Tile("rectangle", start, stop, stop - beyond, start - nearest), count, size)
     yield TileRun(Tile("upper", start, stop - 1, start - beyond + 1, stop - beyond), count, size)
+
+
+def _slanted(start: int, size: int, count: int, nearest: int, beyond: int) -> Iterator[TileRun]:
+    """Blocks of ``size`` rows whose row r sees keys ``[r - beyond + 1, r - nearest]``, each in one tile."""
+    stop = start + size
+    kind: Literal["rectangle", "slanted"] = "rectangle" if size == 1 else "slanted"
+    yield TileRun(Tile(kind, start, stop, start - beyond + 1, stop - nearest), count, size)
