@@ -79,3 +79,52 @@ def usable_device(device: str | torch.device | None) -> torch.device:
     if found.type == "mps" and not torch.backends.mps.is_available():
         raise ValueError(f"{device!r} is not here: torch sees no Apple GPU; use cpu")
     return found
+
+
+def random_llama(
+    *,
+    layers: int,
+    hidden: int,
+    heads: int,
+    key_heads: int,
+    intermediate: int,
+    vocabulary: int,
+    context_length: int,
+    theta: float = 10000.0,
+    device: str | torch.device = "cpu",
+    dtype: str | torch.dtype = torch.float32,
+) -> Any:
+    """A Llama of random weights, made where it will run: enough to measure what a model of its shape costs.
+
+    Parameters
+    ----------
+    layers, hidden, heads, key_heads, intermediate, vocabulary
+        Its shape; ``hidden`` is a multiple of ``heads``, ``heads`` one of ``key_heads``.
+    context_length
+        L.
+    theta
+        RoPE's base.
+    device, dtype
+        Where it is, and its precision or the name of it.
+
+    Returns
+    -------
+    LlamaForCausalLM
+        In evaluation mode.
+    """
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    config = LlamaConfig(
+        num_hidden_layers=layers,
+        hidden_size=hidden,
+        num_attention_heads=heads,
+        num_key_value_heads=key_heads,
+        intermediate_size=intermediate,
+        vocab_size=vocabulary,
+        max_position_embeddings=context_length,
+        rope_parameters={"rope_type": "default", "rope_theta": theta},
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+    with torch.device(device):
+        return AutoModelForCausalLM.from_config(config, dtype=floating_dtype(dtype)).eval()

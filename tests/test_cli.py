@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from selfextend_viz.cli import app, options, output, start
 
-COMMANDS = ("lab", "passkey", "perplexity", "divergence", "suggest", "describe", "train-demo")
+COMMANDS = ("lab", "passkey", "perplexity", "divergence", "bench", "suggest", "describe", "train-demo")
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ FLOORS = {
     "patch": 4,
     "demo": 4,
     "checkpoints": 4,
+    "bench": 5,
     "experiments": 5,
     "plots": 6,
     "widgets": 7,
@@ -93,7 +94,8 @@ def loaded_by(statement):
 
 
 @pytest.mark.parametrize(
-    "module", ["positions", "methods", "plots", "experiments", "experiments.rows", "demo", "demo.corpus", "cli"]
+    "module",
+    ["positions", "methods", "plots", "bench.rows", "experiments", "experiments.rows", "demo", "demo.corpus", "cli"],
 )
 def test_light_modules_load_no_torch(module):
     assert loaded_by(f"import selfextend_viz.{module}").isdisjoint({"torch", "transformers"})

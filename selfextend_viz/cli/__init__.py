@@ -1,4 +1,4 @@
-"""The command line: ``selfextend-viz lab | passkey | perplexity | divergence | suggest | describe | train-demo``."""
+"""The command line: ``selfextend-viz lab | passkey | perplexity | divergence | bench | suggest | describe | ...``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from selfextend_viz import __version__
 from selfextend_viz.cli.ask import describe, suggest
+from selfextend_viz.cli.bench import bench
 from selfextend_viz.cli.heads import divergence
 from selfextend_viz.cli.likelihood import perplexity
 from selfextend_viz.cli.retrieval import passkey
@@ -92,4 +93,5 @@ app.command(rich_help_panel="Ask")(describe)
 app.command(rich_help_panel="Measure")(passkey)
 app.command(rich_help_panel="Measure")(perplexity)
 app.command(rich_help_panel="Measure")(divergence)
+app.command(rich_help_panel="Measure")(bench)
 app.command("train-demo", rich_help_panel="Start")(train_demo)

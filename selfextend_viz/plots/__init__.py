@@ -6,6 +6,7 @@ from selfextend_viz.plots.passkey import PasskeyMap, passkey_maps, plot_passkey
 from selfextend_viz.plots.perplexity import LossCurve, loss_curves, plot_perplexity
 from selfextend_viz.plots.position_map import PositionMap, explain_pair, plot_position_map, position_map
 from selfextend_viz.plots.reach import ReachMap, plot_reach, reach_map, reach_sentence
+from selfextend_viz.plots.speed import plot_ratios
 
 __all__ = [
     "LogitCurve",
@@ -24,6 +25,7 @@ __all__ = [
     "plot_passkey",
     "plot_perplexity",
     "plot_position_map",
+    "plot_ratios",
     "plot_reach",
     "position_map",
     "reach_map",

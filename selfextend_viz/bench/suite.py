@@ -1,0 +1,218 @@
+"""The whole benchmark as stages that yield rows, run after run, and what they were measured on."""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from selfextend_viz.bench.contestants import Contestant, check_alike, inputs_of, ours, plain_contestants
+from selfextend_viz.bench.limit import measured_rates, work_of
+from selfextend_viz.bench.memory import memory_rows
+from selfextend_viz.bench.models import built, decode_rows, first_token_rows
+from selfextend_viz.bench.peers import peers
+from selfextend_viz.bench.plan import Heads, ModelShape, Plan
+from selfextend_viz.bench.rounds import in_turns
+from selfextend_viz.bench.rows import EAGER, LIMIT, PLAIN, PREFILL, BenchRow, Row, SkippedRow, settings_of
+from selfextend_viz.positions import SelfExtend
+
+__all__ = ["Stage", "Suite", "environment"]
+
+OURS = {"cpu": ("flash",), "cuda": ("flash", "fused")}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the benchmark."""
+
+    title: str
+    measure: Callable[[], list[Row]] = field(repr=False)
+
+
+class Suite:
+    """Everything that a plan asks for.
+
+    Parameters
+    ----------
+    plan
+        What is measured.
+    longlm
+        A checkout of the authors' repository, whose code takes part.
+    """
+
+    def __init__(self, plan: Plan, *, longlm: Path | None = None) -> None:
+        self._plan, self._longlm = plan, longlm
+        self._rates: dict[tuple[Heads, int], dict[str, float]] = {}
+        self._said: set[Row] = set()
+
+    def stages(self) -> list[Stage]:
+        """What is to be done, in order; each run of the whole follows the one before."""
+        plan = self._plan
+        stages = []
+        for run in range(plan.runs):
+            stages += list(self._of_run(run))
+        if plan.memory_length is not None:
+            stages.append(Stage(f"memory at {plan.memory_length:,}", self._memory))
+        return stages
+
+    def measure(self, stage: Stage) -> list[Row]:
+        """The rows of one stage; what is skipped for one reason at many stages is said once.
+
+        A stage that asks for more memory than there is becomes a skipped row.
+        """
+        try:
+            with torch.no_grad():
+                found = stage.measure()
+        except torch.OutOfMemoryError as error:
+            found = [SkippedRow(stage.title, str(error).splitlines()[0])]
+        _let_go()
+        fresh = [row for row in found if row not in self._said]
+        self._said |= {row for row in fresh if isinstance(row, SkippedRow)}
+        return fresh
+
+    def _of_run(self, run: int) -> Iterator[Stage]:
+        plan = self._plan
+        for shape in plan.shapes:
+            yield Stage("what the device can do", partial(self._measure_rates, shape, run))
+            for length in plan.lengths:
+                yield Stage(f"prefill {length:,}, {shape}", partial(self._prefill, shape, length, run))
+            for length in plan.eager_lengths:
+                yield Stage(f"eager {length:,}, {shape}", partial(self._eager, shape, length, run))
+        for which, cached in plan.decoded:
+            name = which.name if isinstance(which, ModelShape) else which
+            yield Stage(f"decoding at {cached:,}, {name}", partial(self._decode, which, cached, run))
+        for model, length in plan.end_to_end:
+            yield Stage(f"{model.name} at {length:,}", partial(self._end_to_end, model, length, run))
+
+    def _threads(self) -> int:
+        return max(self._plan.threads)
+
+    def _measure_rates(self, shape: Heads, run: int) -> list[Row]:
+        rows = measured_rates(shape, device=self._plan.device, threads=self._threads(), run=run)
+        self._rates[shape, run] = {row.name: row.value for row in rows}
+        return list[Row](rows)
+
+    def _prefill(self, shape: Heads, length: int, run: int) -> list[Row]:
+        plan = self._plan
+        inputs = inputs_of(shape, length, device=plan.device)
+        entered = list(plain_contestants(inputs))
+        for window in plan.windows:
+            method = SelfExtend(plan.group_size, window)
+            own = [ours(inputs, method, name) for name in OURS[plan.device]]
+            entered += own
+            judge = next((found for found in own if isinstance(found, Contestant)), None)
+            if length in plan.peer_lengths and judge is not None and window == plan.windows[-1]:
+                expected = judge.call()
+                found = peers(inputs, method, longlm=self._longlm)
+                entered += [check_alike(peer, expected) if isinstance(peer, Contestant) else peer for peer in found]
+        rows = self._timed(PREFILL, entered, shape, length, run)
+        base = next(row.value for row in rows if isinstance(row, BenchRow) and row.contestant == PLAIN)
+        return [*rows, self._limit(shape, length, run, base)]
+
+    def _timed(
+        self, kind: str, entered: list[Contestant | SkippedRow], shape: Heads, length: int, run: int
+    ) -> list[Row]:
+        plan = self._plan
+        present = {found.key: found for found in entered if isinstance(found, Contestant)}
+        calls = {key: found.call for key, found in present.items()}
+        measured = in_turns(calls, baseline=PLAIN, threads=self._threads(), seconds=plan.seconds)
+        rows: list[Row] = [found for found in entered if isinstance(found, SkippedRow)]
+        for key, found in present.items():
+            method, times = found.method, measured[key]
+            told = {**settings_of(method), "rounds": times.rounds, "run": run, "detail": found.detail}
+            figures: dict[str, Any] = {"value": times.seconds, "unit": "s", "ratio": times.ratio}
+            rows.append(BenchRow(kind, found.name, str(shape), length, **figures, **told))
+        return rows
+
+    def _limit(self, shape: Heads, length: int, run: int, base: float) -> BenchRow:
+        rates = self._rates[shape, run]
+        work = work_of(shape, length)
+        seconds = work.seconds(flops_rate=rates["products"], bytes_rate=rates["memory"])
+        detail = (
+            f"{work.flops:.4g} FLOP at {rates['products']:.3g}/s, {work.bytes:.4g} bytes at {rates['memory']:.3g}/s"
+        )
+        return BenchRow(PREFILL, LIMIT, str(shape), length, None, None, seconds, "s", seconds / base, 0, run, detail)
+
+    def _eager(self, shape: Heads, length: int, run: int) -> list[Row]:
+        """Apart from the others: its gigabytes of logits would leave them cold memory to start from."""
+        inputs = inputs_of(shape, length, device=self._plan.device)
+        method = SelfExtend(self._plan.group_size, self._plan.windows[-1])
+        entered = [*plain_contestants(inputs), ours(inputs, method, "eager")]
+        return self._timed(EAGER, entered, shape, length, run)
+
+    def _decode(self, which: ModelShape | str, cached: int, run: int) -> list[Row]:
+        name, model = built(which, device=self._plan.device)
+        rows: list[Row] = []
+        for threads in self._plan.threads:
+            given: dict[str, Any] = {"threads": threads, "seconds": self._plan.seconds, "run": run}
+            rows += decode_rows(name, model, cached=cached, tokens=self._plan.tokens, **given)
+        return rows
+
+    def _end_to_end(self, which: ModelShape, length: int, run: int) -> list[Row]:
+        name, model = built(which, device=self._plan.device)
+        given: dict[str, Any] = {"threads": self._threads(), "seconds": self._plan.seconds, "run": run}
+        rows: list[Row] = [*first_token_rows(name, model, length=length, **given)]
+        _let_go()
+        return [*rows, *decode_rows(name, model, cached=length, tokens=self._plan.tokens, **given)]
+
+    def _memory(self) -> list[Row]:
+        plan = self._plan
+        assert plan.memory_length is not None
+        rows: list[Row] = []
+        for shape in plan.shapes:
+            for window in plan.windows:
+                method = SelfExtend(plan.group_size, window)
+                given: dict[str, Any] = {"method": method, "device": plan.device, "threads": self._threads()}
+                found = memory_rows(shape, plan.memory_length, **given)
+                rows += found if window == plan.windows[0] else [row for row in found if not _is_plain(row)]
+        return rows
+
+
+def _is_plain(row: Row) -> bool:
+    return isinstance(row, BenchRow) and row.contestant == PLAIN
+
+
+def _let_go() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def environment(plan: Plan) -> dict[str, object]:
+    """What the figures were measured on and with, and when."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": device_name(plan.device),
+        "kind": plan.device,
+        "threads": max(plan.threads),
+        "runs": plan.runs,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        **{name: _version(name) for name in ("transformers", "triton", "flash_attn")},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def device_name(device: str) -> str:
+    """What runs it, in words."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    source = Path("/proc/cpuinfo")
+    lines = source.read_text().splitlines() if source.exists() else []
+    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
