@@ -142,8 +142,9 @@ function paintMapLabels(context, panel, cells, place, state, ink) {
 
 /** A plate to the right above the diagonal, with fewer words where there is no room for all. */
 function mapAbove(context, region, place, depth, width, ink) {
-    for (const text of [region.text, region.text.split(":")[0]]) {
-        const plate = mapPlate(context, mapBalanced(text), ink);
+    const name = region.text.split(":")[0];
+    for (const lines of [mapBalanced(region.text), [name], name.split(" ")]) {
+        const plate = mapPlate(context, lines, ink);
         const edge = place.x + place.side + place.room - 3;
         const diagonal = place.x + depth - place.y + plate.height + width;
         if (edge - plate.width >= diagonal) return { ...plate, x: edge - plate.width, y: depth };

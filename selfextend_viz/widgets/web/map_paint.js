@@ -6,7 +6,7 @@ const MAP_SCALE = [
 const MAP_NEVER = "#e0701a";
 const MAP_HATCH = [60, 20, 0, 0.75];
 const MAP_PLATE = "rgba(20, 24, 34, 0.8)";
-const MAP_ROOM = { left: 56, right: 116, top: 20, bottom: 32, between: 18 };
+const MAP_ROOM = { left: 56, right: 116, top: 20, bottom: 35, between: 18 };
 const MAP_SPARE = 100; // the most, in pixels, that labels may stand out to the right of a map
 const MAP_NUMBERS = 13; // a cell this wide, in pixels, has room for its number
 
@@ -204,7 +204,7 @@ function paintMapAxes(context, state, places, ink) {
         }
         context.textAlign = "center";
         context.textBaseline = "bottom";
-        context.fillText("key position j", x + side / 2, y + side + MAP_ROOM.bottom);
+        context.fillText("key position j", x + side / 2, y + side + MAP_ROOM.bottom - 2);
         context.strokeRect(x - 0.5, y - 0.5, side + 1, side + 1);
     });
     context.save();
