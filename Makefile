@@ -22,7 +22,7 @@ lab: $(VENV)/lab.stamp
 	$(BIN)/selfextend-viz lab notebooks/00_lab.ipynb
 
 test: $(VENV)/dev.stamp
-	$(PYTEST) -n 2 --dist loadgroup
+	$(PYTEST) -n 2
 
 test-browser: $(VENV)/dev.stamp
 	$(PYTEST) -m browser

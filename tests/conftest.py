@@ -13,18 +13,33 @@ NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 BROWSER_SECONDS = 400
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Browser tests run one after another in one process, which has one browser; without a browser they are skipped."""
+    """Browser tests take longer than others, and are skipped where there is no browser."""
     from jupyter_browser import chromium
 
     missing = chromium() is None
     for item in items:
         if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.xdist_group("browser"))
             item.add_marker(pytest.mark.timeout(BROWSER_SECONDS))
             if missing:
                 item.add_marker(pytest.mark.skip(reason="no Chromium or Chrome on this machine"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """All files with browser tests go to one process, which has one browser; other tests go wherever there is time.
+
+    pytest-xdist's own groups rest on a part of pytest that version 9.2 no longer has.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    files = [path.name for path in Path(__file__).parent.glob("test_*.py") if "mark.browser" in path.read_text("utf-8")]
+
+    class OneBrowser(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "browser" if Path(nodeid.partition("::")[0]).name in files else nodeid
+
+    return OneBrowser(config, log)
 
 
 @pytest.fixture(autouse=True, scope="session")
