@@ -1,5 +1,6 @@
 # make lab   opens the lab            make test      the tests (minutes)
 # make check lint, format and types   make test-all  the tests, and then the slow ones
+# make test-browser the tests that drive a browser, alone; make test runs them too where Chromium is installed
 #
 # The first run builds .venv; later runs find it ready. PYTHON=python3.12 picks another interpreter.
 
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 # One torch thread in each of the two test processes; more only fight over the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help venv lab test test-slow test-all check format clean clean-all
+.PHONY: help venv lab test test-browser test-slow test-all check format clean clean-all
 .DEFAULT_GOAL := help
 
 help:
@@ -21,7 +22,10 @@ lab: $(VENV)/lab.stamp
 	$(BIN)/selfextend-viz lab notebooks/00_lab.ipynb
 
 test: $(VENV)/dev.stamp
-	$(PYTEST) -n 2 --dist worksteal
+	$(PYTEST) -n 2
+
+test-browser: $(VENV)/dev.stamp
+	$(PYTEST) -m browser
 
 test-slow: $(VENV)/dev.stamp
 	$(PYTEST) -m slow

@@ -22,8 +22,17 @@ if TYPE_CHECKING:
     from selfextend_viz.experiments.divergence import divergence
     from selfextend_viz.experiments.passkey import passkey
     from selfextend_viz.experiments.perplexity import perplexity, token_losses
+    from selfextend_viz.experiments.retrieval import answer_attention, retrieval_heads
     from selfextend_viz.patch import context_length, describe, extend, extended, is_extended, restore
-    from selfextend_viz.plots import plot_divergence, plot_passkey, plot_perplexity, plot_position_map, plot_reach
+    from selfextend_viz.plots import (
+        plot_divergence,
+        plot_passkey,
+        plot_perplexity,
+        plot_position_map,
+        plot_reach,
+        plot_rotation,
+        plot_wavelengths,
+    )
     from selfextend_viz.positions import (
         Band,
         PlainRoPE,
@@ -33,7 +42,14 @@ if TYPE_CHECKING:
         tiles,
         visible_pairs,
     )
-    from selfextend_viz.widgets import lab
+    from selfextend_viz.widgets import (
+        divergence_explorer,
+        lab,
+        passkey_explorer,
+        position_explorer,
+        reach_explorer,
+        rope_explorer,
+    )
 
 __version__ = "0.1.0"
 
@@ -41,11 +57,13 @@ __all__ = [
     "Band",
     "PlainRoPE",
     "SelfExtend",
+    "answer_attention",
     "attend",
     "attention_logits",
     "context_length",
     "describe",
     "divergence",
+    "divergence_explorer",
     "extend",
     "extended",
     "implementations",
@@ -54,14 +72,21 @@ __all__ = [
     "load_demo",
     "load_model",
     "passkey",
+    "passkey_explorer",
     "perplexity",
     "plot_divergence",
     "plot_passkey",
     "plot_perplexity",
     "plot_position_map",
     "plot_reach",
+    "plot_rotation",
+    "plot_wavelengths",
+    "position_explorer",
+    "reach_explorer",
     "relative_positions",
     "restore",
+    "retrieval_heads",
+    "rope_explorer",
     "suggest",
     "tiles",
     "token_losses",
@@ -75,10 +100,26 @@ _HOMES = {
     "experiments.divergence": ("divergence",),
     "experiments.passkey": ("passkey",),
     "experiments.perplexity": ("perplexity", "token_losses"),
+    "experiments.retrieval": ("answer_attention", "retrieval_heads"),
     "patch": ("context_length", "describe", "extend", "extended", "is_extended", "restore"),
-    "plots": ("plot_divergence", "plot_passkey", "plot_perplexity", "plot_position_map", "plot_reach"),
+    "plots": (
+        "plot_divergence",
+        "plot_passkey",
+        "plot_perplexity",
+        "plot_position_map",
+        "plot_reach",
+        "plot_rotation",
+        "plot_wavelengths",
+    ),
     "positions": ("Band", "PlainRoPE", "SelfExtend", "relative_positions", "suggest", "tiles", "visible_pairs"),
-    "widgets": ("lab",),
+    "widgets": (
+        "divergence_explorer",
+        "lab",
+        "passkey_explorer",
+        "position_explorer",
+        "reach_explorer",
+        "rope_explorer",
+    ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

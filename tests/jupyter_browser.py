@@ -1,7 +1,8 @@
-"""JupyterLab in a headless Chromium, for browser tests: a server of its own, and a page that reads figures."""
+"""JupyterLab in a headless Chromium, for browser tests: one server and one browser, and what went wrong on a page."""
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import secrets
@@ -13,8 +14,13 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+import nbformat
 
 FLAGS = [
     "--headless",
@@ -27,6 +33,8 @@ FLAGS = [
     "--disable-sync",
 ]
 VIEWPORT = {"width": 1440, "height": 900}
+HOME = "127.0.0.1"
+LIGHT, DARK = "JupyterLab Light", "JupyterLab Dark"
 
 
 def chromium() -> str | None:
@@ -38,36 +46,65 @@ def chromium() -> str | None:
 def free_port() -> int:
     """A loopback port that nobody listens on."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((HOME, 0))
         return probe.getsockname()[1]
 
 
+@dataclass(frozen=True)
+class Jupyter:
+    """A running JupyterLab: the folder it serves, and where it answers."""
+
+    folder: Path
+    port: int
+    token: str
+
+    def address(self, notebook: str) -> str:
+        """Where a notebook opens, in a workspace of its own: a shared one would bring back what others left open."""
+        space = secrets.token_hex(4)
+        return f"http://{HOME}:{self.port}/lab/workspaces/{space}/tree/{notebook}?token={self.token}"
+
+    def format(self, *, notebook: str) -> str:
+        """See `address`."""
+        return self.address(notebook)
+
+    def write(self, name: str, *cells: str) -> str:
+        """Put a notebook of these code cells into the folder; returns its name."""
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbformat.write(notebook, self.folder / name)
+        return name
+
+    def end_kernel(self, notebook: str) -> None:
+        """End a notebook's kernel, which holds a model and a thread."""
+        for session in json.loads(self._ask("sessions")):
+            if session["path"] == notebook:
+                self._ask(f"sessions/{session['id']}", method="DELETE")
+
+    def _ask(self, what: str, method: str = "GET") -> bytes:
+        address = f"http://{HOME}:{self.port}/api/{what}?token={self.token}"
+        with urllib.request.urlopen(urllib.request.Request(address, method=method), timeout=30) as answer:
+            return answer.read()
+
+
 @contextmanager
-def jupyter_server(folder: Path, home: Path, *, dark: bool = False) -> Iterator[str]:
-    """A JupyterLab on `folder` with its own settings under `home`; yields its address, token included."""
+def jupyter_server(folder: Path, home: Path, *, dark: bool = False) -> Iterator[Jupyter]:
+    """A JupyterLab on `folder` with its own settings under `home`."""
     settings = home / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    theme = "JupyterLab Dark" if dark else "JupyterLab Light"
-    (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": theme}))
+    (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": DARK if dark else LIGHT}))
     port, token = free_port(), secrets.token_hex(16)
-    environment = {
-        **os.environ,
-        "JUPYTER_CONFIG_DIR": str(home / "config"),
-        "JUPYTER_DATA_DIR": str(home / "data"),
-        "JUPYTER_RUNTIME_DIR": str(home / "runtime"),
-        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
-    }
-    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
+    rooms = {f"JUPYTER_{name.upper()}_DIR": str(home / name) for name in ("config", "data", "runtime")}
+    rooms |= {f"JUPYTERLAB_{name.upper()}_DIR": str(home / name) for name in ("settings", "workspaces")}
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, **rooms}
+    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--ip={HOME}"]
     command += [f"--port={port}", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}"]
     command += ["--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None"]
     with (home / "server.log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:
-            wait_for_server(f"http://127.0.0.1:{port}/api/status?token={token}", server)
-            yield f"http://127.0.0.1:{port}/lab/tree/{{notebook}}?token={token}"
+            wait_for_server(f"http://{HOME}:{port}/api/status?token={token}", server)
+            yield Jupyter(folder, port, token)
         finally:
             server.terminate()
             try:
@@ -91,19 +128,49 @@ def wait_for_server(address: str, server: subprocess.Popen, seconds: float = 60)
     raise RuntimeError(f"jupyter lab did not answer within {seconds} s")
 
 
-@contextmanager
-def browser_page(profile: Path, viewport: dict[str, int] | None = None) -> Iterator[Any]:
-    """A page of a fresh Chromium."""
+@cache
+def browser() -> Any:
+    """The one Chromium of this process, which ends with it: Playwright's simple interface can start only once."""
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(profile), executable_path=chromium(), args=FLAGS, viewport=viewport or VIEWPORT
-        )
-        try:
-            yield context.pages[0] if context.pages else context.new_page()
-        finally:
-            context.close()
+    playwright = sync_playwright().start()
+    launched = playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+    atexit.register(playwright.stop)
+    atexit.register(launched.close)
+    return launched
+
+
+@dataclass
+class Faults:
+    """What went wrong on a page, in words: errors, messages of level error, and requests that left this machine."""
+
+    found: list[str] = field(default_factory=list)
+
+    def watch(self, page: Any) -> None:
+        """Listen to everything that `page` reports from now on."""
+        page.on("pageerror", lambda error: self.found.append(f"page error: {error}"))
+        page.on("console", lambda message: message.type == "error" and self.found.append(f"console: {message.text}"))
+        page.on("request", lambda request: self._leaving(request.url))
+        page.on("websocket", lambda socket: self._leaving(socket.url))
+
+    def _leaving(self, address: str) -> None:
+        parts = urlsplit(address)
+        if parts.scheme not in ("data", "blob", "about", "file") and parts.hostname != HOME:
+            self.found.append(f"request: {address}")
+
+
+@contextmanager
+def browser_page(
+    profile: Path | None = None, viewport: dict[str, int] | None = None, *, faults: Faults | None = None, **options: Any
+) -> Iterator[Any]:
+    """A page with no history; `options` are those of Playwright's `new_context`."""
+    context = browser().new_context(viewport=viewport or VIEWPORT, **options)
+    try:
+        page = context.new_page()
+        (faults or Faults()).watch(page)
+        yield page
+    finally:
+        context.close()
 
 
 def run_all(page: Any, address: str) -> None:
@@ -116,7 +183,20 @@ def run_all(page: Any, address: str) -> None:
         const kernel = panel?.sessionContext?.session?.kernel; return kernel?.status === 'idle'; }""",
         timeout=90_000,
     )
-    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.evaluate(
+        """() => {
+            performance.mark('run all');
+            return window.jupyterapp.commands.execute('notebook:run-all-cells');
+        }"""
+    )
+
+
+def wear(page: Any, theme: str) -> None:
+    """Put JupyterLab into a theme, as its menu does."""
+    page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", theme)
+    light = "true" if theme == LIGHT else "false"
+    page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=light, timeout=30_000)
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
 
 
 FIGURES = """() => {

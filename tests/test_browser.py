@@ -1,88 +1,109 @@
-"""The lab in a real browser: a slider step changes all four panels, to what the library computes."""
+"""The lab in a real browser: what the sliders do, by keyboard and by mouse, is what the library computes."""
 
-import shutil
-from pathlib import Path
-
-import numpy as np
 import pytest
-from jupyter_browser import browser_page, chromium, figures, jupyter_server, run_all, stamps
+from lab_page import START
 
 from selfextend_viz.demo import load_demo
-from selfextend_viz.plots import staircase
-from selfextend_viz.positions import SelfExtend
-from selfextend_viz.widgets.instant_panels import MAX_CELLS
+from selfextend_viz.plots import plot_reach, staircase
 from selfextend_viz.widgets.results import Setting
 from selfextend_viz.widgets.work import LabWork, Subject
 
-NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-PANELS = ["Position map", "Reach", "Attention logits", "Live pass key"]
-SECONDS = 1000
+pytestmark = pytest.mark.browser
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.timeout(400),
-    pytest.mark.skipif(chromium() is None, reason="no Chromium or Chrome on this machine"),
-]
+STEPS = {"length": "ArrowRight", "group_size": "ArrowRight", "neighbor_window": "ArrowLeft"}
+STORM = 50
 
 
-def named(traces, name):
-    return next(trace for trace in traces if trace["name"] == name)
+@pytest.fixture(scope="module")
+def asked():
+    """What the lab asks of the demo model, asked here."""
+    return LabWork(Subject(*load_demo()))
 
 
-def answered(page, label):
-    """Whether all panels show results of the method called `label`, its first cell among them."""
-    shown = [trace for trace in figures(page)["Live pass key"] if trace["name"] == label]
-    cells = [value for row in (shown[0]["z"] if shown else []) for value in row]
-    return "stale" not in stamps(page).values() and any(value is not None for value in cells)
+def setting_of(lab):
+    return Setting(
+        *lab.ask("[getattr(app.state, n) for n in ('length','group_size','neighbor_window','context_length')]")
+    )
 
 
-def wait_until(page, condition, seconds):
-    for _ in range(int(seconds * 4)):
-        if condition():
-            return
-        page.wait_for_timeout(250)
-    raise AssertionError(f"not so within {seconds} s; the stamps are {stamps(page)}")
+def assert_as_computed(lab, asked):
+    """All four panels show what the library computes for the numbers in the boxes."""
+    setting = setting_of(lab)
+    shown = {name: int(lab.box(name).input_value()) for name in START}
+    assert shown == {name: getattr(setting, name) for name in START}
+    assert lab.tells(setting.method, setting.length)
+    assert lab.shows("Reach", plot_reach(**shown, context_length=setting.context_length))
+    distances, stairs = staircase(setting.method, setting.length)
+    drawn = lab.trace("Attention logits", "told method")
+    assert (drawn["x"], drawn["y"]) == (distances.tolist(), list(stairs))
+    first = next(asked.cell_steps(setting))
+    cells = lab.trace("Live pass key", str(setting.method))["z"]
+    assert cells[0][-1] == asked.run(first).accuracy
 
 
-def test_a_slider_step_changes_all_four_panels(tmp_path):
-    model, tokenizer = load_demo()
-    context_length = model.config.max_position_embeddings
-    before, after = (SelfExtend(size, context_length // 4) for size in (8, 16))
-    faults = []
-    folder = shutil.copytree(NOTEBOOKS, tmp_path / "notebooks")  # JupyterLab saves what it runs
-    with (
-        jupyter_server(folder, tmp_path) as address,
-        browser_page(tmp_path / "profile") as page,
-    ):
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        run_all(page, address.format(notebook="00_lab.ipynb"))
-        page.locator(".sv-card .js-plotly-plot").nth(4).wait_for(timeout=90 * SECONDS)
-        assert list(dict.fromkeys(figures(page))) == PANELS
-        wait_until(page, lambda: answered(page, str(before)), 120)
-        first = figures(page)
+@pytest.mark.parametrize("name", STEPS)
+def test_a_key_press_changes_all_four_panels(lab, asked, name):
+    before = lab.traces("Reach"), lab.told(511, list(range(512))), lab.sentences()
+    lab.press(name, STEPS[name])
+    lab.settle()
+    assert_as_computed(lab, asked)
+    after = lab.traces("Reach"), lab.told(511, list(range(512))), lab.sentences()
+    assert all(old != new for old, new in zip(before, after, strict=True))
+    assert lab.handle(name).get_attribute("aria-valuetext") == lab.box(name).input_value()
+    assert list(lab.stamps().values()) == ["live"] * 4
 
-        handle = page.locator(".sv-slider-group-size .noUi-handle")
-        handle.focus()
-        page.keyboard.press("ArrowRight")
-        wait_until(page, lambda: page.locator(".sv-box-group-size input").input_value() == "16", 20)
-        wait_until(page, lambda: answered(page, str(after)), 120)
-        second = figures(page)
 
-        assert set(stamps(page).values()) == {"live"}
-        assert all(first[name] != second[name] for name in PANELS)
-        length = 4 * context_length
-        tokens = np.linspace(0, length - 1, MAX_CELLS).round().astype(int)
-        told = named(second["Position map"], "method map")["z"][-1]
-        last, window = tokens[-1], context_length // 4
-        far = last // 16 + window - window // 16 - tokens // 16
-        assert told == np.where(last - tokens < window, last - tokens, far).tolist()
-        distances, stairs = staircase(after, length)
-        drawn = named(second["Attention logits"], "told method")
-        assert (drawn["x"], drawn["y"]) == (distances.tolist(), list(stairs))
-        first_cell = next(LabWork(Subject(model, tokenizer)).cell_steps(Setting(length, 16, window, context_length)))
-        cells = named(second["Live pass key"], str(after))["z"]
-        assert cells[0][-1] == first_cell.compute().accuracy
-        assert page.locator(".sv-slider-group-size .noUi-handle").get_attribute("aria-valuetext") == "16"
-        assert page.locator(".jp-Notebook [data-mime-type='application/vnd.jupyter.error']").count() == 0
-        assert page.locator(".jp-Notebook [data-mime-type='application/vnd.jupyter.stderr']").count() == 0
-    assert faults == []
+@pytest.mark.parametrize("name", ["group_size", "neighbor_window"])
+def test_a_drag_of_the_mouse_changes_all_four_panels(lab, asked, name):
+    assert lab.drag(name) != START[name]
+    lab.settle()
+    assert_as_computed(lab, asked)
+
+
+def test_a_number_box_takes_what_the_slider_has_no_stop_for(lab, asked):
+    lab.box("group_size").fill("5")
+    lab.box("group_size").press("Enter")
+    lab.until(lambda: lab.ask("app.state.group_size") == 5)
+    lab.settle()
+    assert_as_computed(lab, asked)
+
+
+def test_a_number_out_of_range_is_refused_in_words(lab):
+    lab.box("neighbor_window").fill("320")
+    lab.box("neighbor_window").press("Enter")
+    alert = lab.page.locator(".sv-lab [role=alert]")
+    alert.wait_for()
+    assert "must be smaller than L = 320" in alert.text_content()
+    lab.until(lambda: lab.box("neighbor_window").input_value() == "80")
+    lab.press("neighbor_window", "ArrowLeft")
+    alert.wait_for(state="detached")
+
+
+def test_two_hundred_fast_steps_leave_the_last_setting_and_one_worker(lab, asked):
+    started = lab.ask("app.worker.started")
+    for name in ("group_size", "neighbor_window"):
+        lab.handle(name).focus()
+        for _ in range(STORM):
+            lab.page.keyboard.press("ArrowRight")
+            lab.page.keyboard.press("ArrowLeft")
+    lab.page.keyboard.press("ArrowLeft")
+    lab.page.wait_for_timeout(500)
+    lab.settle()
+    assert_as_computed(lab, asked)
+    threads = lab.ask("[t.name for t in __import__('threading').enumerate() if t.name.startswith('selfextend-lab')]")
+    assert len(threads) == 1
+    assert lab.ask("app.worker.started") - started < 200
+
+
+def test_stop_leaves_the_work_and_keeps_what_is_there(lab):
+    lab.ask("app.state.set(length=2048, group_size=16)")
+    stop = lab.tool("Stop")
+    lab.until(stop.is_enabled)
+    lab.until(lambda: lab.ask("app.worker.report.state") == "running")
+    stop.click()
+    lab.until(lambda: lab.ask("app.worker.report.state") == "stopped")
+    lab.until(stop.is_disabled)
+    assert "Stopped" in lab.page.locator(".sv-lab .sv-status").text_content()
+    assert len(lab.traces("Live pass key")) > 0
+    lab.page.wait_for_timeout(1000)
+    assert lab.ask("app.worker.report.state") == "stopped"

@@ -10,8 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from selfextend_viz.cli import app, options, output, start
+from selfextend_viz.cli.show import shipped_page
 
-COMMANDS = ("lab", "passkey", "perplexity", "divergence", "bench", "suggest", "describe", "train-demo")
+COMMANDS = (
+    *("show", "lab", "doctor", "passkey", "perplexity", "divergence"),
+    *("bench", "suggest", "describe", "train-demo"),
+)
 
 
 @pytest.fixture
@@ -83,6 +87,61 @@ def test_python_dash_m_runs_the_same_program():
     command = [sys.executable, "-m", "selfextend_viz", "suggest", "4096", "4000"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert "not needed" in shown.stdout
+
+
+class TestShow:
+    @pytest.fixture
+    def opened(self, monkeypatch):
+        """The addresses that a browser was asked to open."""
+        addresses = []
+        monkeypatch.setattr("webbrowser.open", lambda address: addresses.append(address) or True)
+        return addresses
+
+    def test_the_page_of_the_package_is_opened(self, run, opened):
+        result = run("show")
+        assert result.exit_code == 0, result.stderr
+        page = Path(result.stdout.strip())
+        assert opened == [page.as_uri()]
+        assert page.read_bytes().startswith(b"<!doctype html>")
+        assert "selfextend-viz show first.html" in result.stderr
+
+    def test_without_a_browser_its_place_is_printed(self, run, opened, monkeypatch):
+        monkeypatch.setenv("COLUMNS", "20")
+        result = run("show", "--no-browser")
+        assert Path(result.stdout.strip()).is_file()
+        assert (opened, result.stderr) == ([], "")
+
+    def test_no_browser_to_open(self, run, monkeypatch):
+        monkeypatch.setattr("webbrowser.open", lambda address: False)
+        result = run("show")
+        assert result.exit_code == 0
+        assert "no browser was found" in result.stderr
+
+    def test_a_copy_is_written_and_opened(self, run, opened, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for _ in range(2):
+            assert run("show", "first page.html").exit_code == 0
+        assert opened == [(tmp_path / "first page.html").as_uri()] * 2
+        assert (tmp_path / "first page.html").read_bytes() == shipped_page().read_bytes()
+        assert [path.name for path in tmp_path.iterdir()] == ["first page.html"]
+
+    def test_nothing_is_overwritten(self, run, opened, tmp_path):
+        (tmp_path / "mine.html").write_text("mine")
+        assert "choose another name" in refused(run("show", tmp_path / "mine.html"))
+        assert (tmp_path / "mine.html").read_text() == "mine"
+        assert opened == []
+
+    def test_bad_places(self, run, opened, tmp_path):
+        assert "give a file name" in refused(run("show", tmp_path))
+        assert "there is no folder" in refused(run("show", tmp_path / "none" / "first.html"))
+        assert opened == []
+
+    def test_it_needs_neither_torch_nor_jupyter(self):
+        command = "from selfextend_viz.cli import app; app(['show', '--no-browser'], standalone_mode=False)"
+        heavy = "[name for name in ('torch', 'ipywidgets', 'plotly') if name in sys.modules]"
+        code = f"import sys; {command}; print({heavy})"
+        shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+        assert shown.stdout.splitlines()[-1] == "[]"
 
 
 class TestSuggest:

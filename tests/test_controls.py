@@ -78,6 +78,37 @@ def test_formula_only_unlocks_the_context_length_and_leaving_it_returns_to_the_m
     assert state.revision == revision + 1
 
 
+@pytest.mark.parametrize(("context_length", "neighbor_window"), [(7, 4), (4096, 1024), (65, 64), (64, 10)])
+def test_l_and_the_window_can_change_together_whichever_way(state, context_length, neighbor_window):
+    state.set(neighbor_window=neighbor_window, context_length=context_length, formula_only=True)
+    assert (state.context_length, state.neighbor_window) == (context_length, neighbor_window)
+    state.set(context_length=2000, neighbor_window=1500)
+    state.set(context_length=context_length, neighbor_window=neighbor_window)
+    assert (state.context_length, state.neighbor_window, state.revision) == (context_length, neighbor_window, 3)
+
+
+def test_a_refused_change_of_l_leaves_all_as_it_was(state):
+    before = state.values()
+    with pytest.raises(BadSetting):
+        state.set(formula_only=True, context_length=4096, neighbor_window=4096)
+    with pytest.raises(BadSetting):
+        state.set(formula_only=True, neighbor_window=4, context_length=7, length=0)
+    assert state.values() == before
+    assert state.revision == 0
+
+
+def test_reset_returns_to_the_opening_numbers_from_anywhere(state):
+    opening = state.values()
+    state.set(formula_only=True, context_length=7, neighbor_window=4, group_size=2, length=10)
+    state.reset()
+    assert state.values() == opening
+    state.length = 300
+    state.keep_as_opening()
+    state.length = 20
+    state.reset()
+    assert state.length == 300
+
+
 def test_stops():
     assert powers_of_two(64) == (1, 2, 4, 8, 16, 32, 64)
     assert powers_of_two(100)[-1] == 64

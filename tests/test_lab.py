@@ -1,7 +1,6 @@
 """The lab without a browser: set the state's traits, read the figures' data."""
 
 import threading
-import time
 
 import numpy as np
 import plotly.graph_objects as go
@@ -10,16 +9,17 @@ from experiment_doubles import bytes_tokenizer
 from tiny_models import tiny_llama
 
 from selfextend_viz.demo import load_demo
-from selfextend_viz.plots import position_map, reach_map, staircase
+from selfextend_viz.plots import reach_map, staircase
 from selfextend_viz.positions import SelfExtend, relative_positions
 from selfextend_viz.widgets import Lab, lab
 from selfextend_viz.widgets.control_bar import ControlBar
 from selfextend_viz.widgets.controls import LabState
 from selfextend_viz.widgets.instant_panels import MAX_CELLS, PositionPanel, ReachPanel
-from selfextend_viz.widgets.headline import Answers, Question
 from selfextend_viz.widgets.lab import state_for
 from selfextend_viz.widgets.live import Progress, Report
+from selfextend_viz.widgets.question import Question
 from selfextend_viz.widgets.results import Results, Setting, fingerprint, stored_results
+from selfextend_viz.widgets.strip_state import said
 from selfextend_viz.widgets.work import LabWork, Subject, grid_lengths
 
 CONTEXT_LENGTH = 128
@@ -66,23 +66,30 @@ def state():
     return LabState(128, length=96, group_size=4, neighbor_window=16)
 
 
+def told_by(panel, cells):
+    """The told positions of a map, [query, key], from the bands it sends to the page."""
+    shown = panel.map.state
+    distances = np.subtract.outer(shown["tokens"], shown["tokens"])
+    told = np.full((cells, cells), -1)
+    for band in shown["panels"][1]["bands"]:
+        inside = (distances >= band["nearest"]) & (distances >= 0)
+        if band["beyond"] is not None:
+            inside &= distances < band["beyond"]
+        told[inside] = np.subtract.outer(band["query"], band["key"])[inside]
+    return told
+
+
 def test_position_panel_shows_what_the_library_computes(state):
     panel = PositionPanel(state)
     for group_size, length in ((4, 96), (8, 96), (8, 70), (1, 70)):
         state.set(group_size=group_size, length=length)
-        told = trace(panel, "method map").z
-        expected = relative_positions(state.method, length)
-        assert told.shape == (length, length)
-        assert numbers(told) == [None if value < 0 else value for value in expected.ravel()]
-    assert trace(panel, "plain map").z[-1][0] == 69
+        np.testing.assert_array_equal(told_by(panel, length), relative_positions(state.method, length))
 
 
 def test_position_panel_samples_long_maps_and_says_so(state):
     state.length = 700
     panel = PositionPanel(state)
-    expected = position_map(state.method, 700, context_length=128, max_cells=MAX_CELLS)
-    assert numbers(trace(panel, "method map").z) == numbers(expected.told)
-    assert len(trace(panel, "method map").z) == MAX_CELLS
+    assert len(panel.map.state["tokens"]) == MAX_CELLS
     assert f"{MAX_CELLS} of 700 tokens drawn a side" in panel.text
     state.length = MAX_CELLS
     assert "drawn a side" not in panel.text
@@ -94,7 +101,7 @@ def test_pointing_at_a_pair_explains_it_and_moves_the_row(state):
     # (95 // 4 + 16 - 16 // 4) - 3 // 4
     assert "token 95 sees token 3 as if 35 away: trained" in panel.text
     assert "92 away" in panel.text
-    assert min(value for value in trace(panel, "method row").y if value is not None) > 93
+    assert panel.map.state["row"] == 95
     panel.point(3, 95)
     assert panel.pair == (95, 3), "a pair above the diagonal is nothing to explain"
     state.length = 40
@@ -124,21 +131,14 @@ def test_a_click_on_the_reach_map_sets_both_sliders(state):
     assert "smaller than L" in panel.text
 
 
-def test_instant_panels_are_quick_enough_and_updated_in_place(state):
-    panels = PositionPanel(state), ReachPanel(state)
-    widgets = [panel.figure.widget for panel in panels]
-    traces = [one for widget in widgets for one in widget.data]
-    state.group_size = 2
-    best = min(timed(lambda size=size: setattr(state, "group_size", size)) for size in (4, 8, 16, 2, 4, 8))
-    assert [panel.figure.widget for panel in panels] == widgets
-    assert all(before is after for before, after in zip(traces, [t for w in widgets for t in w.data], strict=True))
-    assert best < 0.6, f"both panels took {best:.2f} s at best"
-
-
-def timed(action):
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
+def test_instant_panels_are_updated_in_place(state):
+    reach, position = ReachPanel(state), PositionPanel(state)
+    traces, shown = reach.figure.widget.data, position.map
+    for group_size in (2, 8, 16):
+        state.group_size = group_size
+        assert all(before is after for before, after in zip(traces, reach.figure.widget.data, strict=True))
+        assert list(trace(reach, "setting").x) == [group_size]
+        assert position.map is shown
 
 
 def test_sliders_and_boxes_are_linked_and_refuse_bad_numbers(state):
@@ -193,23 +193,26 @@ def test_all_model_panels_show_what_the_library_computes(settled):
     np.testing.assert_allclose(np.asarray(drawn, dtype=float), expected, rtol=1e-6)
     _, told = staircase(method, int(max(row.distance_high for row in settled.divergence.rows if hasattr(row, "mean"))))
     assert numbers(trace(settled.divergence, "told method").y)[: len(told)] == numbers(told)
-    assert set(settled.headline.answers.digits) == {"stock", "blindfold", str(method)}
-    assert all(part.stamp == "live" for part in (settled.headline, settled.divergence, settled.passkey))
+    strip = settled.strip.state
+    assert [row["label"] for row in strip["rows"]] == ["stock", str(method)]
+    for step, row in zip(settled.work.plan(settled.setting, Question()), reversed(strip["rows"]), strict=False):
+        assert step.compute()["digits"] == row["digits"]
+    assert all(part.stamp == "live" for part in settled.model_side.parts)
 
 
 def test_a_page_that_asks_gets_the_state_of_now_and_then_updates(state):
-    panel = PositionPanel(state)
+    panel = ReachPanel(state)
     widget, sent = panel.figure.widget, []
     widget.send = lambda content, buffers=None: sent.append(content)
     state.group_size = 8
-    last = [row for row in widget._widget_data if row["name"] == "method map"][0]
-    assert numbers(last["z"]) == numbers(trace(panel, "method map").z), "a page may open at any time"
+    (last,) = [row for row in widget._widget_data if row["name"] == "setting"]
+    assert list(last["x"]) == [8], "a page may open at any time"
     widget._handle_custom_msg({"kind": "state"}, [])
     assert sent == [{"kind": "state"}]
     state.group_size = 2
     widget._handle_custom_msg({"kind": "state"}, [])
-    last = [row for row in widget._widget_data if row["name"] == "method map"][0]
-    assert numbers(last["z"]) == numbers(trace(panel, "method map").z)
+    (last,) = [row for row in widget._widget_data if row["name"] == "setting"]
+    assert list(last["x"]) == [2]
 
 
 def test_choosing_a_head_redraws_it_and_keeps_it(settled):
@@ -236,13 +239,31 @@ def test_finished_cells_are_remembered(settled):
         del settled.work._cell
 
 
+def test_a_moved_key_asks_the_strip_alone(settled):
+    assert settled.worker.wait(WAIT)
+    before, answered = settled.strip.state, set(settled.work.memory)
+    stamps = []
+    settled.strip.question.set(depth=0.9)
+    stamps += [part.stamp for part in settled.model_side.parts]
+    assert settled.worker.wait(WAIT)
+    try:
+        assert stamps == ["stale", "live", "live"]
+        assert settled.strip.state["needle"][0] > before["needle"][0]
+        assert all(row["digits"] for row in settled.strip.state["rows"])
+        assert "cell" not in {key[0] for key in set(settled.work.memory) - answered}
+        assert {part.stamp for part in settled.model_side.parts} == {"live"}
+    finally:
+        settled.strip.question.set(depth=0.5)
+        assert settled.worker.wait(WAIT)
+
+
 def test_twelve_fast_changes_end_on_the_last_one_alone(app):
     app.worker.stop()
     assert app.worker.wait(WAIT)
     finished = app.worker.finished
     for group_size in (2, 4, 8, 16, 2, 4, 8, 16, 2, 4, 8, 7):
         app.state.group_size = group_size
-    assert app.passkey.stamp == app.divergence.stamp == app.headline.stamp == "stale"
+    assert {part.stamp for part in app.model_side.parts} == {"stale"}
     app.state.length = 128
     assert app.worker.wait(WAIT)
     assert app.worker.finished - finished == 1
@@ -293,7 +314,8 @@ def test_too_long_and_too_short_texts_are_refused_in_words(app):
         app.state.length = length
         assert app.worker.wait(WAIT)
         assert sentence in app.bar.words.value
-        assert app.passkey.stamp == "stale"
+        assert app.bar.words.value.count("Not asked") == 1
+        assert {part.stamp for part in app.model_side.parts} == {"not asked"}
 
 
 def test_beyond_the_reach_is_shown_without_a_warning(app):
@@ -312,24 +334,26 @@ def test_formula_only_asks_no_model(app):
     assert app.worker.wait(WAIT)
     assert app.worker.started == started
     assert "formula only" in app.passkey.stamp
-    assert "sv-off" in app.passkey.children[-1]._dom_classes
+    assert "sv-off" in app.passkey.children[2]._dom_classes
     assert app.bar.work.layout.display == "none"
     app.state.formula_only = False
     assert app.bar.work.layout.display == ""
-    assert "sv-off" not in app.passkey.children[-1]._dom_classes
+    assert "sv-off" not in app.passkey.children[2]._dom_classes
 
 
 def test_the_snapshot_is_a_plain_figure_of_what_is_on_screen(settled):
     figure = settled.snapshot()
     assert type(figure) is go.Figure
-    assert len(figure.data) == sum(len(panel.figure.widget.data) for panel in settled.panels)
+    assert len(figure.data) == sum(len(panel.plain().data) for panel in settled.panels)
     names = {one.name for one in figure.data}
     assert {"method map", "stock", "told method", str(settled.state.method)} <= names
     mine = next(one for one in figure.data if one.name == "method map")
-    assert numbers(mine.z) == numbers(trace(settled.position, "method map").z)
+    (told,) = [one.z for one in settled.position.plain().data if one.name == "method map"]
+    assert numbers(mine.z) == numbers(told)
+    assert numbers(told)[-192:] == numbers(relative_positions(settled.state.method, 192)[-1])
     domains = [(axis.domain) for axis in figure.select_xaxes()]
     assert all(0 <= low < high <= 1 for low, high in domains)
-    assert settled.headline.answers.question.answer in figure.layout.title.text
+    assert said(settled.strip.state["rows"][1]) in figure.layout.title.subtitle.text
 
 
 def test_results_survive_storage_and_open_the_lab(settled):
@@ -337,11 +361,11 @@ def test_results_survive_storage_and_open_the_lab(settled):
     again = Results.from_json(stored.to_json())
     assert again.setting == stored.setting
     assert [row.exact for row in again.cells] == [row.exact for row in stored.cells]
-    assert again.answers.question == stored.answers.question
+    assert again.strip == stored.strip == settled.strip.state
     opened = Lab(Subject(*settled.subject.load()), stored=again, trials=1)
     opened.worker.stop()
     try:
-        assert opened.passkey.stamp == opened.divergence.stamp == opened.headline.stamp == "stored"
+        assert {part.stamp for part in opened.model_side.parts} == {"stored"}
         assert opened.state.group_size == stored.setting.group_size
         assert len(opened.passkey.rows) == len(stored.cells)
     finally:
@@ -367,7 +391,7 @@ def test_stored_cells_stay_until_live_ones_replace_them(settled):
         assert len(opened.passkey.rows) == len(stored.cells)
         go_on.set()
         assert opened.worker.wait(WAIT)
-        assert opened.passkey.stamp == opened.divergence.stamp == opened.headline.stamp == "live"
+        assert {part.stamp for part in opened.model_side.parts} == {"live"}
         assert list(opened.passkey.rows.values()) == list(stored.cells)
     finally:
         go_on.set()
@@ -378,7 +402,7 @@ def test_stored_results_of_other_weights_are_set_aside_with_a_word(settled):
     stored = settled.work.results(settled.setting)
     other = tiny_llama(vocab_size=257, max_position_embeddings=CONTEXT_LENGTH, num_hidden_layers=1)
     opened = Lab(Subject(other, bytes_tokenizer()), stored=stored, trials=1)
-    opened._check_stored()
+    opened.model_side.check_stored()
     opened.close()
     assert "other weights" in opened.divergence.stamp
 
@@ -398,19 +422,6 @@ def test_the_shipped_results_are_of_the_shipped_weights():
     assert stored.setting.context_length == 320
 
 
-def test_headline_escapes_what_the_model_says():
-    from selfextend_viz.experiments.rows import DigitRow
-    from selfextend_viz.widgets.headline import answer_blocks, question_block
-
-    rows = [DigitRow("stock", 0, "7", "<", 0.25, 0.5), DigitRow("stock", 1, "8", "8", 0.999, 0.999)]
-    html = answer_blocks(Answers(Question(9, 4, "78", "<b>?"), {"stock": tuple(rows)}), "SelfExtend(G=2, w_n=4)")
-    assert "&lt;" in html
-    assert "50%" in html
-    assert ">99+<" in html
-    assert html.count("sv-wrong") == 1
-    assert "<b>?" not in question_block(Question(9, 4, "78", "<b>?"), "live")
-
-
 def test_closing_ends_the_worker(app):
     app.close()
     with pytest.raises(RuntimeError, match="closed"):
@@ -424,7 +435,7 @@ def test_a_model_without_its_tokenizer_is_refused():
 
 def test_it_opens_on_a_text_that_is_quick_to_ask():
     for context_length, length in ((256, 1024), (2048, 2048), (131072, 4096)):
-        assert state_for(Subject(object(), object(), context_length=context_length), None).length == length
+        assert state_for(Subject(object(), object(), context_length=context_length), None, {}).length == length
 
 
 def test_grid_lengths_share_stops_between_neighbouring_settings():

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from selfextend_viz.widgets.live import Progress, Worker
+from selfextend_viz.widgets import live
+from selfextend_viz.widgets.live import Progress, Report, Worker
+from selfextend_viz.widgets.pace import Pace, time_in_words
 
 
 @pytest.fixture
@@ -66,6 +68,27 @@ def test_a_newer_job_ends_the_running_one_within_one_step(worker):
     assert seen == [("new", 0), ("new", 1)], "the step under way is not shown, and no further one is begun"
     assert worker.finished == 1
     assert worker.dropped == 1
+
+
+def test_a_long_step_may_leave_once_it_is_no_longer_wanted(worker):
+    seen, begun = [], threading.Event()
+
+    def endless():
+        yield Progress(0, 1, "endless")
+        begun.set()
+        deadline = time.monotonic() + 5
+        while worker.wanted():
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        raise KeyError("left in the middle")
+
+    worker.submit(endless)
+    assert begun.wait(5)
+    worker.submit(counting_job(seen, "new", steps=1))
+    assert worker.wait(5)
+    assert seen == [("new", 0)]
+    assert (worker.finished, worker.dropped, worker.failed) == (1, 1, 0)
+    assert worker.error is None
 
 
 def test_stop_keeps_what_was_shown_and_begins_nothing_more(worker):
@@ -160,7 +183,9 @@ def test_a_closed_worker_takes_no_job_and_its_thread_ends():
 def test_the_interpreter_ends_while_a_job_runs():
     script = """
 import threading, time
-from selfextend_viz.widgets.live import Progress, Worker
+from selfextend_viz.widgets import live
+from selfextend_viz.widgets.live import Progress, Report, Worker
+from selfextend_viz.widgets.pace import Pace, time_in_words
 begun = threading.Event()
 def job():
     for step in range(600):
@@ -172,3 +197,126 @@ worker.submit(job)
 begun.wait(20)
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=40)
+
+
+class Clock:
+    """Seconds that pass only when told."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+class TestPace:
+    def follow(self, clock, steps):
+        """The remaining time after each `(seconds, work left)`."""
+        pace, told = Pace(clock), []
+        for seconds, left in steps:
+            clock.now += seconds
+            pace.step(left)
+            told.append(pace.remaining)
+            pace.go_on()
+        return told
+
+    def test_steps_alike(self, clock):
+        assert self.follow(clock, [(0, 4), (2, 3), (2, 2), (2, 1), (2, 0)]) == [None, 6, 4, 2, 0]
+
+    def test_remembered_steps_say_nothing_about_those_to_come(self, clock):
+        told = self.follow(clock, [(0, 30), (0.001, 10), (3, 9), (0.0005, 8), (0, 7), (3, 6)])
+        assert told == [None, None, 27, 24, 21, 18]
+
+    def test_nor_do_they_where_the_machine_was_held_up_for_a_moment(self, clock):
+        assert self.follow(clock, [(0, 30), (0.02, 10), (3, 9)])[-1] == 27
+
+    def test_an_announcement_is_no_step_and_the_time_before_it_no_work(self, clock):
+        assert self.follow(clock, [(0, 1), (9, 1), (0, 4), (0, 4), (2, 3), (0, 3), (2, 2)])[-1] == 4
+
+    def test_time_to_show_a_result_counts_where_the_step_does(self, clock):
+        pace = Pace(clock)
+        for seconds, left in ((0, 10), (1, 8), (0.001, 4)):
+            clock.now += seconds
+            pace.step(left)
+            clock.now += 3
+            pace.shown()
+            clock.now += 50
+            pace.go_on()
+        assert pace.remaining == 4 * (1 + 3) / 2
+
+    def test_only_the_last_steps_count(self, clock):
+        steps = [(0, 30), *((10, left) for left in range(29, 19, -1)), *((1, left) for left in range(19, 9, -1))]
+        assert self.follow(clock, steps)[-1] == 10
+
+    def test_one_long_step_does_not_count_for_many(self, clock):
+        assert self.follow(clock, [(0, 9), (2, 8), (2, 7), (30, 6), (2, 5)])[-1] == 10
+
+    def test_work_in_a_unit_of_its_own(self, clock):
+        assert self.follow(clock, [(0, 1000), (4, 600), (2, 400)])[-1] == pytest.approx(4)
+
+    def test_a_clock_is_not_needed(self):
+        pace = Pace()
+        pace.step(3)
+        assert pace.remaining is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "less than 1 s left"),
+        (2.4, "about 2 s left"),
+        (12.6, "about 15 s left"),
+        (57, "about 55 s left"),
+        (59, "about 1 min left"),
+        (200, "about 3 min left"),
+    ],
+)
+def test_time_as_one_would_say_it(seconds, words):
+    assert time_in_words(seconds) == words
+    assert Report("running", remaining=seconds).time_left == words
+
+
+def test_a_running_job_says_how_long_it_still_takes(monkeypatch, clock):
+    monkeypatch.setattr(live, "Pace", lambda: Pace(clock))
+    reports = []
+
+    def job():
+        yield Progress(0, 4, "load")
+        for step in range(4):
+            clock.now += 5
+            yield Progress(step + 1, 4, "step", show=lambda: setattr(clock, "now", clock.now + 20))
+
+    worker = Worker(reports.append, debounce=0)
+    worker.submit(job)
+    assert worker.wait(5)
+    worker.close()
+    assert [(report.state, report.remaining) for report in reports[2:]] == [
+        ("running", None),
+        ("running", 3 * 25),
+        ("running", 2 * 25),
+        ("running", 25),
+        ("running", 0),
+        ("finished", None),
+    ]
+    assert reports[2].time_left == ""
+
+
+def test_a_job_may_count_its_work_in_a_unit_of_its_own(monkeypatch, clock):
+    monkeypatch.setattr(live, "Pace", lambda: Pace(clock))
+    reports = []
+
+    def job():
+        for done, (seconds, tokens_left) in enumerate([(0, 1000), (4, 200), (1, 0)]):
+            clock.now += seconds
+            yield Progress(done, 2, "step", work_left=tokens_left)
+
+    worker = Worker(reports.append, debounce=0)
+    worker.submit(job)
+    assert worker.wait(5)
+    worker.close()
+    assert [report.remaining for report in reports if report.state == "running"] == [None, None, 1, 0]

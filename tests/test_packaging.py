@@ -18,6 +18,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CONDA_NAMES = {"torch": "pytorch", "playwright": "playwright-python"}
+NOT_ON_CONDA_FORGE = {"axe-playwright-python"}
 # torch itself pins these to one version each, and only its CUDA builds ask for them.
 PINNED_BY_TORCH = re.compile(r"nvidia-|cuda-")
 
@@ -99,7 +100,10 @@ def test_conda_environment_says_the_same():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
     assert environment["channels"] == ["conda-forge"]
     conda = {line.split()[0]: line for line in environment["dependencies"] if isinstance(line, str)}
-    assert {"pip": ["-e ."]} in environment["dependencies"]
+    (by_pip,) = (line["pip"] for line in environment["dependencies"] if isinstance(line, dict))
+    assert by_pip[0] == "-e ."
+    conda |= {requirement.name: str(requirement) for requirement in map(Requirement, by_pip[1:])}
+    assert {name for name in conda if name in NOT_ON_CONDA_FORGE} == {Requirement(line).name for line in by_pip[1:]}
     assert conda.pop("python") == f"python {PROJECT['requires-python']}"
     assert conda.pop("pip") == "pip"
     wanted = {CONDA_NAMES.get(each.name, each.name): each.specifier for each in requirements("lab", "dev")}

@@ -1,6 +1,8 @@
 """Every band as rectangles and causal squares, one kernel call for all tiles of a shape, merged by log-sum-exp.
 
-Never an N x N tensor, never a mask, never a wasted pair. Exact, since disjoint bands join by their log-sum-exp.
+Never an N x N tensor. Exact, since disjoint bands join by their log-sum-exp. Squares and rectangles need no mask and
+waste no pair; on CPU a sliding band of W distances goes in slanted tiles of a few rows and W keys more than rows, whose
+one small mask hides the corners: that costs some pairs and saves the copies that reversed squares need.
 """
 
 from __future__ import annotations

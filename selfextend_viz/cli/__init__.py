@@ -1,4 +1,4 @@
-"""The command line: ``selfextend-viz lab | passkey | perplexity | divergence | bench | suggest | describe | ...``."""
+"""The command line: ``selfextend-viz show``, ``lab``, ``doctor``, ``passkey`` and the others, put together."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from selfextend_viz import __version__
 from selfextend_viz.cli.ask import describe, suggest
 from selfextend_viz.cli.bench import bench
 from selfextend_viz.cli.heads import divergence
+from selfextend_viz.cli.health import doctor
 from selfextend_viz.cli.likelihood import perplexity
 from selfextend_viz.cli.retrieval import passkey
+from selfextend_viz.cli.show import show
 from selfextend_viz.cli.start import lab, train_demo
 
 
@@ -81,13 +83,17 @@ def main(
 
     \b
     [bold]Examples[/bold]
+      selfextend-viz show                 a first picture, in the browser
       selfextend-viz lab                  the live lab in JupyterLab
+      selfextend-viz doctor               what is missing on this machine
       selfextend-viz suggest 4096 16384   which G and w_n reach that far
       selfextend-viz passkey              find a number in a long prompt
     """
 
 
+app.command(rich_help_panel="Start")(show)
 app.command(rich_help_panel="Start")(lab)
+app.command(rich_help_panel="Start")(doctor)
 app.command(rich_help_panel="Ask")(suggest)
 app.command(rich_help_panel="Ask")(describe)
 app.command(rich_help_panel="Measure")(passkey)

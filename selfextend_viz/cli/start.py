@@ -43,7 +43,7 @@ def lab(
       selfextend-viz lab --no-browser --port 8890
     """
     if find_spec("jupyterlab") is None:
-        raise ValueError("JupyterLab is not installed; say: pip install 'selfextend-viz[lab]'")
+        raise ValueError('JupyterLab is not installed; say: pip install "selfextend-viz[lab]"')
     chosen = find_notebook(notebook)
     raise typer.Exit(serve(jupyter_command(chosen, port=port, browser=browser)))
 

@@ -16,6 +16,7 @@ from selfextend_viz.experiments.head_rows import Survey
 from selfextend_viz.experiments.heads import distance_edges, sample_rows
 from selfextend_viz.experiments.losses import decoder_states, one_text, output_layer
 from selfextend_viz.experiments.needle import Needle
+from selfextend_viz.experiments.progress import Advance, counted
 from selfextend_viz.experiments.random_heads import random_divergence
 from selfextend_viz.experiments.rows import STOCK, HeadRow, LogitRow, OutputRow
 from selfextend_viz.patch import LayerView, check_lending, context_length, observe
@@ -39,6 +40,7 @@ def divergence(
     seed: int = 0,
     stream: str = "method",
     implementation: str = "auto",
+    progress: bool = False,
 ) -> Iterator[LogitRow | HeadRow | OutputRow]:
     """Compare attention logits of stock and method at N, on one stream of q and k, with what training taught.
 
@@ -68,6 +70,8 @@ def divergence(
         shows what the distances alone do to it) or ``"stock"`` (later layers inherit what earlier ones broke).
     implementation
         Attention implementation of the forwards.
+    progress
+        Show a bar with the remaining time, in the notebook or on stderr.
 
     Yields
     ------
@@ -102,7 +106,8 @@ def divergence(
     span = None if found is None else (found.start, found.stop)
     edges = checked_edges(bins, length, trained)
     survey = Survey(method, length, trained, edges, sampled=len(sampled), needle=span)
-    return _Run(model, tokens, survey, sampled, sampled_within, found, stream, implementation).rows()
+    run = _Run(model, tokens, survey, sampled, sampled_within, found, stream, implementation)
+    return counted(run.rows, label="Attention logits", work=run.work, shown=progress)
 
 
 def checked_edges(bins: int | Sequence[int], length: int, trained: int) -> list[int]:
@@ -135,30 +140,57 @@ class _Run:
     stream: str
     implementation: str
 
-    def rows(self) -> Iterator[LogitRow | HeadRow | OutputRow]:
-        plain, method = PlainRoPE(), self.survey.method
+    @property
+    def observed(self) -> Method:
+        """What the layers run under while they are looked at."""
+        return self.survey.method if self.stream == "method" else PlainRoPE()
+
+    @property
+    def work(self) -> int:
+        """Tokens of all forwards."""
+        length = len(self.tokens)
+        within = min(length, self.survey.context_length)
+        again = sum(lent != self.observed for lent in (PlainRoPE(), self.survey.method))
+        return within + length + (within if self.needle is not None else 0) + again * length
+
+    def rows(self, advance: Advance) -> Iterator[LogitRow | HeadRow | OutputRow]:
+        plain, method, observed = PlainRoPE(), self.survey.method, self.observed
+        look = partial(self._look, advance=advance)
         within = self.tokens[-min(len(self.tokens), self.survey.context_length) :]
-        reference = self._look(within, self.sampled_within, self.survey.see_reference, plain)
+        reference = look(within, self.sampled_within, self.survey.see_reference, plain)
         asking = torch.tensor(self.needle.rows if self.needle else (), dtype=torch.long)
-        observed = method if self.stream == "method" else plain
-        states = self._look(self.tokens, torch.cat((self.sampled, asking)), self.survey.see_length, observed)
+        states = look(self.tokens, torch.cat((self.sampled, asking)), self.survey.see_length, observed)
         if self.needle is not None:
             kept, moved = self.needle.cut(len(self.tokens), self.survey.context_length)
             see = partial(self.survey.see_cut, span=(moved.start, moved.stop))
-            self._look(self.tokens[kept], torch.tensor(moved.rows), see, plain)
+            look(self.tokens[kept], torch.tensor(moved.rows), see, plain)
         yield from self.survey.rows()
         for label, lent in {STOCK: plain, str(method): method}.items():
             same = lent == observed
-            yield self._output_row(label, reference, states if same else self._states(lent))
+            yield self._output_row(label, reference, states if same else self._states(lent, advance))
 
-    def _look(self, tokens: Tensor, rows: Tensor, see: Callable[[LayerView], None], method: Method) -> Tensor:
+    def _look(
+        self, tokens: Tensor, rows: Tensor, see: Callable[[LayerView], None], method: Method, *, advance: Advance
+    ) -> Tensor:
         """Run the decoder with `see` looking on; the states of the last tokens, one for each row within L."""
-        with torch.inference_mode(), observe(self.model, rows, see, method=method, implementation=self.implementation):
-            return self._compared(decoder_states(self.model, tokens[None]))
+        layers = self.model.config.get_text_config(decoder=True).num_hidden_layers
+        seen = []
 
-    def _states(self, method: Method) -> Tensor:
+        def look(view: LayerView) -> None:
+            see(view)
+            seen.append(view.layer)
+            advance(len(tokens) / layers)
+
+        with torch.inference_mode(), observe(self.model, rows, look, method=method, implementation=self.implementation):
+            states = self._compared(decoder_states(self.model, tokens[None]))
+        advance(len(tokens) * (layers - len(seen)) / layers)
+        return states
+
+    def _states(self, method: Method, advance: Advance) -> Tensor:
         with torch.inference_mode(), Condition(str(method), method).lent(self.model, self.implementation):
-            return self._compared(decoder_states(self.model, self.tokens[None]))
+            states = self._compared(decoder_states(self.model, self.tokens[None]))
+        advance(len(self.tokens))
+        return states
 
     def _compared(self, states: Tensor) -> Tensor:
         """States ``[rows, width]`` at the rows sampled within the last L tokens."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from selfextend_viz.experiments.answers import AnswerScore, answer_scores, as_digit_rows
 from selfextend_viz.experiments.conditions import Condition, Wanted, listed, resolve, resolve_all
+from selfextend_viz.experiments.progress import Advance, counted
 from selfextend_viz.experiments.prompts import Document, Phrasing, Prompt, passkey_prompt
 from selfextend_viz.experiments.rows import DigitRow, PasskeyRow, wilson_interval
 from selfextend_viz.patch import context_length
@@ -42,6 +43,7 @@ def passkey(
     phrasing: str | Phrasing = "paper",
     introduction: bool | None = None,
     chat_template: bool = True,
+    progress: bool = False,
 ) -> Iterator[PasskeyRow]:
     """Ask for pass keys, cell by cell; every condition reads the same prompts.
 
@@ -71,6 +73,8 @@ def passkey(
         The cells, as ``(length, depth)``, in the order wanted, instead of all of `lengths` x `depths`.
     introduction
         Begin with the paper's introduction; left out, only for models with L >= 1024, for it is 150 bytes long.
+    progress
+        Show a bar with the remaining time, in the notebook or on stderr.
 
     Yields
     ------
@@ -107,7 +111,9 @@ def passkey(
         make(length=length, depth=depth)  # so that a prompt that cannot be made is refused before any work
     seeds = range(seed * SEEDS_APART, seed * SEEDS_APART + trials)
     score = partial(answer_scores, model, tokenizer, scoring=scoring, implementation=implementation)
-    return _rows(make, score, cells, resolved, seeds=seeds, batch_size=batch_size, seed=seed)
+    rows = partial(_rows, make, score, cells, resolved, seeds=seeds, batch_size=batch_size, seed=seed)
+    work = trials * len(resolved) * sum(length for length, _ in cells)
+    return counted(lambda advance: rows(advance=advance), label="Pass keys", work=work, shown=progress)
 
 
 def _rows(
@@ -119,6 +125,7 @@ def _rows(
     seeds: Sequence[int],
     batch_size: int | None,
     seed: int,
+    advance: Advance,
 ) -> Iterator[PasskeyRow]:
     for length, depth in cells:
         size = batch_size or max(1, TOKENS_AT_ONCE // length)
@@ -129,6 +136,7 @@ def _rows(
         }
         for condition in conditions:
             scores = score(prompts[condition.needle], condition, batch_size=size)
+            advance(length * len(scores))
             exact = sum(each.exact for each in scores)
             low, high = wilson_interval(exact, len(scores))
             yield PasskeyRow(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from selfextend_viz.experiments.conditions import Condition, Wanted, listed, resolve, resolve_all
 from selfextend_viz.experiments.losses import HEAD_CHUNK, one_text, sequence_losses
+from selfextend_viz.experiments.progress import Advance, counted
 from selfextend_viz.experiments.rows import BLINDFOLD, SINKS, STOCK, TRUNCATE, PerplexityRow
 from selfextend_viz.experiments.tokens import encode
 from selfextend_viz.patch import context_length, extended
@@ -77,6 +78,7 @@ def perplexity(
     stride: int | None = None,
     implementation: str = "auto",
     batch_size: int | None = None,
+    progress: bool = False,
 ) -> Iterator[PerplexityRow]:
     """Mean loss of the same tokens under longer and longer contexts, compared with stock on the last L tokens.
 
@@ -101,6 +103,8 @@ def perplexity(
         Attention implementation for methods.
     batch_size
         Windows in one forward; as many as make 16384 tokens if left out.
+    progress
+        Show a bar with the remaining time, in the notebook or on stderr.
 
     Yields
     ------
@@ -125,11 +129,26 @@ def perplexity(
     count = math.ceil(whole_number("targets", targets) / stride)
     windows = cut_windows([len(ids) for ids in tokens], count, longest=max(*lengths, trained), stride=stride)
     runner = _Runner(model, tokens, windows, stride, implementation, batch_size)
-    return _rows(runner, lengths, resolved, trained)
+    return counted(
+        lambda advance: _rows(runner, lengths, resolved, trained, advance),
+        label="Perplexity",
+        work=len(windows) * tokens_to_read(resolved, lengths, trained, model),
+        shown=progress,
+    )
+
+
+def tokens_to_read(conditions: Sequence[Condition], lengths: Sequence[int], trained: int, model: Any) -> int:
+    """Tokens of one window over all that runs: every condition at every length once, and stock on the last L tokens."""
+    wanted = [
+        *((condition, length) for condition in conditions for length in lengths),
+        (resolve(STOCK, model), trained),
+    ]
+    runs = {what_runs(condition, length, trained, model) for condition, length in wanted}
+    return sum(length for _, length in runs)
 
 
 def _rows(
-    runner: _Runner, lengths: Sequence[int], conditions: Sequence[Condition], trained: int
+    runner: _Runner, lengths: Sequence[int], conditions: Sequence[Condition], trained: int, advance: Advance
 ) -> Iterator[PerplexityRow]:
     known: dict[tuple[str, int], NDArray[np.float64]] = {}
 
@@ -137,7 +156,7 @@ def _rows(
         condition, length = what_runs(condition, length, trained, runner.model)
         key = condition.label, length
         if key not in known:
-            known[key] = runner.losses(condition, length)
+            known[key] = runner.losses(condition, length, advance)
         return known[key]
 
     texts = np.array([window.text for window in runner.windows])
@@ -210,7 +229,7 @@ class _Runner:
     implementation: str
     batch_size: int | None
 
-    def losses(self, condition: Condition, length: int) -> NDArray[np.float64]:
+    def losses(self, condition: Condition, length: int, advance: Advance) -> NDArray[np.float64]:
         """Losses ``[windows, stride]`` of the last tokens of windows of that length."""
         size = self.batch_size or max(1, TOKENS_AT_ONCE // length)
         found = []
@@ -219,6 +238,7 @@ class _Runner:
                 batch = [self.tokens[w.text][w.stop - length : w.stop] for w in self.windows[start : start + size]]
                 ids = torch.stack(batch).to(self.model.device)
                 found.append(sequence_losses(self.model, ids, first=length - self.stride).double().cpu().numpy())
+                advance(ids.numel())
         return np.concatenate(found)
 
 

@@ -176,3 +176,29 @@ class OutputRow:
     positions: int
     kl: float
     kl_error: float
+
+
+@dataclass(frozen=True)
+class RetrievalRow:
+    """One head's `score`: mean attention mass of the answer's queries on the key's digits, over `prompts` prompts."""
+
+    layer: int
+    head: int
+    score: float
+    prompts: int
+
+
+@dataclass(frozen=True)
+class AttentionRow:
+    """The attention mass that one head's answer queries put on the keys ``start .. stop - 1``, averaged over queries.
+
+    ``told`` is the relative position that the first of those queries is told for the keys' middle one; -1 if unseen.
+    """
+
+    condition: str
+    layer: int
+    head: int
+    start: int
+    stop: int
+    mass: float
+    told: float

@@ -1,24 +1,34 @@
 """Figures: numbers in, a plotly Figure out; nothing is displayed, and no model or torch is needed."""
 
-from selfextend_viz.plots.divergence import LogitCurve, logit_curves, plot_divergence, staircase
+from selfextend_viz.plots.divergence import plot_divergence, staircase
+from selfextend_viz.plots.logit_curves import LogitCurve, logit_curves
+from selfextend_viz.plots.map_bands import map_state, row_table
 from selfextend_viz.plots.outlier_grid import OutlierGrid, outlier_grid, plot_outlier_grid, worst_head
+from selfextend_viz.plots.pair_angles import PairAngles, pair_angles, pair_sentence
 from selfextend_viz.plots.passkey import PasskeyMap, passkey_maps, plot_passkey
 from selfextend_viz.plots.perplexity import LossCurve, loss_curves, plot_perplexity
 from selfextend_viz.plots.position_map import PositionMap, explain_pair, plot_position_map, position_map
-from selfextend_viz.plots.reach import ReachMap, plot_reach, reach_map, reach_sentence
+from selfextend_viz.plots.reach import ReachMap, plot_reach, reach_map, reach_sentence, reach_table
+from selfextend_viz.plots.rotation import plot_rotation
 from selfextend_viz.plots.speed import plot_ratios
+from selfextend_viz.plots.wavelengths import Wavelengths, plot_wavelengths, wavelengths, wavelengths_sentence
 
 __all__ = [
     "LogitCurve",
     "LossCurve",
     "OutlierGrid",
+    "PairAngles",
     "PasskeyMap",
     "PositionMap",
     "ReachMap",
+    "Wavelengths",
     "explain_pair",
     "logit_curves",
     "loss_curves",
+    "map_state",
     "outlier_grid",
+    "pair_angles",
+    "pair_sentence",
     "passkey_maps",
     "plot_divergence",
     "plot_outlier_grid",
@@ -27,9 +37,15 @@ __all__ = [
     "plot_position_map",
     "plot_ratios",
     "plot_reach",
+    "plot_rotation",
+    "plot_wavelengths",
     "position_map",
     "reach_map",
     "reach_sentence",
+    "reach_table",
+    "row_table",
     "staircase",
+    "wavelengths",
+    "wavelengths_sentence",
     "worst_head",
 ]

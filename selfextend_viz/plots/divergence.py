@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from selfextend_viz.experiments.rows import LogitRow
+from selfextend_viz.plots.curve_names import TOP, names_at_ends
+from selfextend_viz.plots.logit_curves import REFERENCE, LogitCurve, bounds_of, logit_curves
 from selfextend_viz.plots.outlier_grid import worst_head
 from selfextend_viz.plots.theme import (
     INK,
@@ -20,44 +21,11 @@ from selfextend_viz.plots.theme import (
     condition_styles,
     dress,
     faded,
-    finite,
-    label,
 )
 from selfextend_viz.positions import Method, PlainRoPE, pair_positions, whole_number
 
-REFERENCE = "reference"
 STAIRS = 512
 """Points at most on a staircase."""
-
-
-@dataclass(frozen=True)
-class LogitCurve:
-    """One condition's logits by true distance in one head: bin middles, means and 0.1 to 99.9 % bounds."""
-
-    condition: str
-    distances: tuple[float, ...]
-    mean: tuple[float | None, ...]
-    low: tuple[float | None, ...]
-    high: tuple[float | None, ...]
-
-
-def logit_curves(rows: Iterable[Any], *, layer: int, head: int) -> dict[str, LogitCurve]:
-    """Arrange one head's :class:`~selfextend_viz.experiments.rows.LogitRow` into a curve for each condition."""
-    by_condition: dict[str, list[LogitRow]] = {}
-    for row in rows:
-        if isinstance(row, LogitRow) and (row.layer, row.head) == (layer, head):
-            by_condition.setdefault(row.condition, []).append(row)
-    curves = {}
-    for condition, members in by_condition.items():
-        members.sort(key=lambda row: row.distance_low)
-        curves[condition] = LogitCurve(
-            condition,
-            tuple((row.distance_low + row.distance_high - 1) / 2 for row in members),
-            tuple(finite(row.mean) for row in members),
-            tuple(finite(row.low) for row in members),
-            tuple(finite(row.high) for row in members),
-        )
-    return curves
 
 
 def staircase(method: Method, length: int) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
@@ -134,7 +102,10 @@ def plot_divergence(
             _limit([trained, *shown.values()], context_length),
             *_stairs(method, farthest, context_length, style),
         ],
-        layout={**_axes(farthest), "annotations": _names(trained, shown, style, method, context_length, farthest)},
+        layout={
+            **_axes(farthest),
+            "annotations": names_at_ends(trained, shown, style, method, context_length, farthest),
+        },
     )
     title = _finding(trained, shown["stock"], shown["method"], context_length, layer, head)
     return dress(figure, title=title, subtitle="bands hold 99.8% of the logits", height=560)
@@ -155,16 +126,10 @@ def _range(trained: LogitCurve, context_length: int, farthest: int) -> list[go.S
     )
     hatching = {"shape": "/", "size": 7, "solidity": 0.12, "fgcolor": REFERENCE_COLOR, "bgcolor": "rgba(0,0,0,0)"}
     beyond = go.Scatter(name="trained range beyond", fill="toself", fillpattern=hatching, **quiet)
-    if (bounds := _bounds([trained])) and farthest > context_length:
+    if (bounds := bounds_of([trained])) and farthest > context_length:
         beyond.x = [context_length, farthest, farthest, context_length]
         beyond.y = [bounds[1], bounds[1], bounds[0], bounds[0]]
     return [band, beyond]
-
-
-def _bounds(curves: Sequence[LogitCurve]) -> tuple[float, float] | None:
-    """The lowest and the highest logit that the curves' bands hold."""
-    values = [value for curve in curves for value in (*curve.low, *curve.high) if value is not None]
-    return (min(values), max(values)) if values else None
 
 
 def _spread(name: str, curve: LogitCurve, style: Style) -> go.Scatter:
@@ -194,7 +159,7 @@ def _mean(name: str, curve: LogitCurve, style: Style) -> go.Scatter:
 
 
 def _limit(curves: Sequence[LogitCurve], context_length: int) -> go.Scatter:
-    return _line("L", [context_length] * 2, list(_bounds(curves) or (0.0, 1.0)), "y")
+    return _line("L", [context_length] * 2, list(bounds_of(curves) or (0.0, 1.0)), "y")
 
 
 def _line(name: str, x: list[Any], y: list[Any], yaxis: str) -> go.Scatter:
@@ -205,7 +170,7 @@ def _line(name: str, x: list[Any], y: list[Any], yaxis: str) -> go.Scatter:
 def _stairs(method: Method, length: int, context_length: int, style: dict[str, Style]) -> list[go.Scatter]:
     """The positions told, under plain RoPE and under the method, and the never-trained ones above L, hatched."""
     plain, mapped = staircase(PlainRoPE(), length), staircase(method, length)
-    top = max(length, context_length * 1.15)
+    top = max(length, context_length * TOP)
     never = go.Scatter(
         name="never trained",
         x=[0, length, length, 0],
@@ -255,38 +220,6 @@ def _axes(farthest: int) -> dict[str, Any]:
         "yaxis": {"title": {"text": "attention logit"}, "domain": [0.44, 1]},
         "yaxis2": {"title": {"text": "position told"}, "domain": [0, 0.36], "rangemode": "tozero"},
     }
-
-
-def _names(
-    trained: LogitCurve,
-    shown: dict[str, LogitCurve],
-    style: dict[str, Style],
-    method: Method,
-    context_length: int,
-    farthest: int,
-) -> list[dict[str, Any]]:
-    """Curves named at their ends, and the line at L."""
-    names: list[dict[str, Any]] = [
-        label(f"L = {context_length:,}", x=context_length, y=1, yref="paper", yanchor="bottom"),
-    ]
-    bounds = _bounds([trained])
-    below: dict[str, Any] = {"xanchor": "left", "yanchor": "top", "font": {"color": REFERENCE_COLOR}}
-    words = "hatched: the range seen in training" if bounds else ""
-    names.append(label(words, x=context_length, y=bounds[0] if bounds else 0, xshift=6, **below))
-    right: dict[str, Any] = {"x": farthest, "xanchor": "left", "align": "left", "xshift": 8}
-    for name, words in (("stock", "stock"), ("method", str(method).replace("(", "<br>(", 1))):
-        curve, color = shown[name], {"color": style[name].color}
-        height = curve.mean[-1] if curve.mean else None
-        names.append(label(f"<b>{words}</b>" if height is not None else "", y=height or 0, font=color, **right))
-    told = pair_positions(method, farthest - 1, 0).item()
-    names.append(
-        label(f"told {farthest - 1:,}", y=farthest - 1, yref="y2", font={"color": style["stock"].color}, **right)
-    )
-    words = f"told {told:,}" if told >= 0 else "not seen"
-    names.append(label(words, y=max(told, 0), yref="y2", font={"color": style["method"].color}, **right))
-    corner: dict[str, Any] = {"xanchor": "left", "yanchor": "bottom", "yref": "y2", "on_map": True}
-    names.append(label("never trained", x=farthest * 0.02, y=context_length, yshift=8, **corner))
-    return names
 
 
 def _finding(

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from selfextend_viz.experiments.rows import HeadRow
-from selfextend_viz.plots.theme import dress, finite, label
+from selfextend_viz.plots.theme import CELL_INK, DOUBTFUL, FAILING, HELPED, MIDDLE, RIGHT, dress, finite, label
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,7 @@ def _shares(name: str, data: OutlierGrid, shares: NDArray[np.object_], axes: tup
         z=logs,
         text=[["" if s is None else f"{s:.1%}" for s in row] for row in shares],
         texttemplate="%{text}" if small else None,
+        textfont={"color": CELL_INK},
         coloraxis="coloraxis",
         xgap=2,
         ygap=2,
@@ -144,7 +145,7 @@ def _chosen(name: str, chosen: tuple[int, int], axes: tuple[str, str]) -> list[g
 def _share_axis() -> dict[str, Any]:
     ticks = [FLOOR, CHANCE, 0.01, 0.1, 1.0]
     return {
-        "colorscale": [[0.0, "#1f5fae"], [0.09, "#7fb2e5"], [0.4, "#e9e4dc"], [0.75, "#f0a868"], [1.0, "#c65a0c"]],
+        "colorscale": [[0.0, RIGHT], [0.09, HELPED], [0.4, MIDDLE], [0.75, DOUBTFUL], [1.0, FAILING]],
         "cmin": math.log10(FLOOR),
         "cmax": 0,
         "colorbar": {

@@ -11,10 +11,12 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from selfextend_viz.experiments.rows import PasskeyRow
-from selfextend_viz.plots.theme import FAILING_TO_RIGHT, INK, dress, label
+from selfextend_viz.plots.theme import CELL_INK, FAILING_TO_RIGHT, INK, dress, label
 from selfextend_viz.positions import whole_number
 
 GAP = 0.035
+LABEL_COLUMNS = 3
+"""Two labels over a map need this many columns between them."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,7 @@ def _heatmap(data: PasskeyMap, axes: dict[str, str]) -> go.Heatmap:
         z=data.accuracy,
         text=data.counts,
         texttemplate="%{text}",
+        textfont={"color": CELL_INK},
         hovertext=[
             [f"{a}<br>{b}" for a, b in zip(*pair, strict=True)] for pair in zip(places, data.details, strict=True)
         ],
@@ -210,12 +213,30 @@ def _labels(data: PasskeyMap, axes: dict[str, str], context_length: int | None, 
         label(f"<b>{data.name}</b>", x=0, y=1, xref=f"{x} domain", yref=y, xanchor="left", yanchor="bottom", yshift=20)
     ]
     above: dict[str, Any] = {"xref": x, "yref": y, "y": 1, "yanchor": "bottom", "font": {"size": 12}}
-    for limit, text, side in ((context_length, "L", "right"), (reach, "reach", "left")):
-        place = 0.0 if limit is None else _edge(data, limit)
-        words = "" if limit is None else f"{text} = {limit:,}"
-        side = "left" if place < 0 else "right" if place > len(data.lengths) - 2 else side
+    for words, place, side in _limits(data, context_length, reach):
         found.append(label(words, x=place, xanchor=side, **above))
     return found
+
+
+def _limits(data: PasskeyMap, context_length: int | None, reach: int | None) -> list[tuple[str, float, str]]:
+    """What stands over the lines at L and at the reach: words, place and side; one label for two close lines."""
+    last = len(data.lengths) - 0.5
+    if context_length is not None and reach is not None:
+        edges = _edge(data, context_length), _edge(data, reach)
+        if abs(edges[1] - edges[0]) < LABEL_COLUMNS:
+            both = f"L = {context_length:,}, reach {reach:,}"
+            words = f"L = reach = {reach:,}" if reach == context_length else both
+            return [(words, sum(edges) / 2, _side(sum(edges) / 2, last)), ("", 0.0, "left")]
+    return [
+        ("", 0.0, "left") if limit is None else (f"{name} {limit:,}", edge := _edge(data, limit), _side(edge, last))
+        for name, limit in (("L =", context_length), ("reach", reach))
+    ]
+
+
+def _side(place: float, last: float) -> str:
+    """Which end of a label stands at its place, so that it keeps within its map."""
+    share = (place + 0.5) / (last + 0.5)
+    return "left" if share < 1 / 3 else "right" if share > 2 / 3 else "center"
 
 
 def _color_axis() -> dict[str, Any]:

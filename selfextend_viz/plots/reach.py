@@ -114,6 +114,32 @@ def reach_sentence(*, context_length: int, length: int, group_size: int, neighbo
     return f"{said}: N = {length:,} does not fit; {advice} would"
 
 
+def reach_table(
+    *, context_length: int, length: int, group_size: int, neighbor_window: int
+) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+    """The reach map in numbers: a header, and a line for each power-of-two group size and the current one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`reach_sentence`.
+    """
+    setting = SelfExtend(group_size, neighbor_window)
+    whole_number("length", length)
+    largest = _enough(context_length, length, setting)
+    sizes = sorted({2**power for power in range(largest.bit_length())} | {group_size})
+    lines: list[tuple[Any, ...]] = []
+    for size in sizes:
+        method = SelfExtend(size, neighbor_window)
+        exact = method.capacity(context_length)
+        widest = _widest(size, context_length, length)
+        fits = "yes" if exact >= length else "no"
+        lines.append((size, exact, method.max_length(context_length), fits, "none" if widest is None else widest))
+    window = f"at w_n = {neighbor_window:,}"
+    header = ("group size G", f"exact reach {window}", f"paper's reach {window}", f"carries N = {length:,}")
+    return (*header, f"widest w_n that carries N = {length:,}"), lines
+
+
 def plot_reach(
     *,
     context_length: int,
@@ -179,12 +205,13 @@ def _enough(context_length: int, length: int | None, setting: SelfExtend | None)
     return int(2 ** math.ceil(math.log2(needed)))
 
 
-def _heatmap(data: ReachMap, context_length: int) -> go.Heatmap:
+def _heatmap(data: ReachMap, context_length: int) -> dict[str, Any]:
     powers = range(0, math.ceil(math.log2(data.reach.max() / context_length)) + 1)
     step = max(1, len(powers) // 6)
     marks = [context_length * 2**power for power in powers[::step]]
     names = ["L", *(f"{2**power} L" for power in powers[::step][1:])]
-    return go.Heatmap(
+    return dict(
+        type="heatmap",
         name="reach",
         x=data.group_sizes,
         y=data.windows,
@@ -203,7 +230,7 @@ def _heatmap(data: ReachMap, context_length: int) -> go.Heatmap:
     )
 
 
-def _lines(data: ReachMap) -> list[go.Scatter]:
+def _lines(data: ReachMap) -> list[dict[str, Any]]:
     """Where N stops fitting, hatched on the side where it does not, and the authors' rule."""
     sizes = [*data.group_sizes.tolist(), float(edges(data.group_sizes)[-1])]
     widest = [*data.widest, *data.widest[-1:]]
@@ -216,22 +243,23 @@ def _lines(data: ReachMap) -> list[go.Scatter]:
         short_y = [*lower, top, top]
     line_x = [size for size, wide in zip(sizes, widest, strict=False) if wide is not None]
     line_y = [wide for wide in widest if wide is not None]
-    quiet: dict[str, Any] = {"mode": "lines", "hoverinfo": "skip", "showlegend": False}
+    quiet: dict[str, Any] = {"type": "scatter", "mode": "lines", "hoverinfo": "skip", "showlegend": False}
     hatching = {"shape": "/", "size": 9, "solidity": 0.18, "fgcolor": STOCK_COLOR, "bgcolor": "rgba(20, 12, 4, 0.45)"}
-    marks = [go.Scatter(name="too short", x=short_x, y=short_y, fill="toself", fillpattern=hatching, **quiet)]
-    marks[0].line = {"width": 0, "color": STOCK_COLOR}
+    marks = [dict(name="too short", x=short_x, y=short_y, fill="toself", fillpattern=hatching, **quiet)]
+    marks[0]["line"] = {"width": 0, "color": STOCK_COLOR}
     for number, (name, dash) in enumerate((("rule 1/2", "dot"), ("rule 2/3", "dash"))):
         windows = data.rule[number] if data.rule else ()
         x = [size for size, window in zip(sizes, windows, strict=False) if window is not None]
         y = [window for window in windows if window is not None]
-        marks.append(go.Scatter(name=name, x=x, y=y, line={"color": "#ffffff", "width": 2, "dash": dash}, **quiet))
-    marks.append(go.Scatter(name="N edge", x=line_x, y=line_y, line={"color": "#10141f", "width": 6}, **quiet))
-    marks.append(go.Scatter(name="N", x=line_x, y=line_y, line={"color": STOCK_COLOR, "width": 3}, **quiet))
+        marks.append(dict(name=name, x=x, y=y, line={"color": "#ffffff", "width": 2, "dash": dash}, **quiet))
+    marks.append(dict(name="N edge", x=line_x, y=line_y, line={"color": "#10141f", "width": 6}, **quiet))
+    marks.append(dict(name="N", x=line_x, y=line_y, line={"color": STOCK_COLOR, "width": 3}, **quiet))
     return marks
 
 
-def _dot(setting: SelfExtend | None) -> go.Scatter:
-    return go.Scatter(
+def _dot(setting: SelfExtend | None) -> dict[str, Any]:
+    return dict(
+        type="scatter",
         name="setting",
         x=[setting.group_size] if setting else [],
         y=[setting.neighbor_window] if setting else [],

@@ -23,8 +23,11 @@ FONT = "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', A
 
 NEAR_TO_FAR = "Cividis_r"
 """Trained relative positions: bright is near, dark is far."""
-FAILING_TO_RIGHT = ((0.0, "#c65a0c"), (0.25, "#f0a868"), (0.5, "#e9e4dc"), (0.75, "#7fb2e5"), (1.0, "#1f5fae"))
-"""Shares of right answers: orange is broken, blue is mended."""
+FAILING, DOUBTFUL, MIDDLE, HELPED, RIGHT = "#dd7a2b", "#f0ab70", "#ece7df", "#8fbdea", "#4f93dc"
+FAILING_TO_RIGHT = ((0.0, FAILING), (0.25, DOUBTFUL), (0.5, MIDDLE), (0.75, HELPED), (1.0, RIGHT))
+"""Shares of right answers: orange is broken, blue is mended. All are light enough for `CELL_INK`."""
+CELL_INK = "#000000"
+"""Words in coloured cells: contrast above 6 to 1 on each colour of `FAILING_TO_RIGHT`."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,22 @@
-"""The live lab for JupyterLab: sliders that move figures, and a model that answers while they move."""
+"""The live lab and its explorers for JupyterLab: sliders that move figures, and a model that answers meanwhile."""
 
+from selfextend_viz.widgets.explorers import (
+    Explorer,
+    divergence_explorer,
+    passkey_explorer,
+    position_explorer,
+    reach_explorer,
+    rope_explorer,
+)
 from selfextend_viz.widgets.lab import Lab, lab
 
-__all__ = ["Lab", "lab"]
+__all__ = [
+    "Explorer",
+    "Lab",
+    "divergence_explorer",
+    "lab",
+    "passkey_explorer",
+    "position_explorer",
+    "reach_explorer",
+    "rope_explorer",
+]

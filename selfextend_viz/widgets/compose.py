@@ -14,8 +14,8 @@ BAR_ROOM = 0.085
 """Share of the width kept at the right of each piece for its colour bar or the names of its curves."""
 AXIS_ROOM, HEAD_ROOM, FOOT_ROOM = 0.055, 0.115, 0.06
 WIDTH, ROW_HEIGHT = 1240, 400
-LINE = 96
-"""Characters of a sentence on one line."""
+LINE, LONG_LINE = 86, 165
+"""Characters of a sentence on one line of a piece, and across the whole figure."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Place:
         return letters if moved == 1 else f"{letters}{moved}"
 
 
-def compose(pieces: Sequence[Piece], *, title: str, columns: int = 2) -> go.Figure:
-    """One figure with all `pieces` in a grid, each under its name and sentence."""
+def compose(pieces: Sequence[Piece], *, title: str, text: str = "", columns: int = 2) -> go.Figure:
+    """One figure with all `pieces` in a grid, each under its name and sentence; `text` stands under the title."""
     rows = -(-len(pieces) // columns)
     together = go.Figure()
     shapes: list[Any] = []
@@ -71,10 +71,16 @@ def compose(pieces: Sequence[Piece], *, title: str, columns: int = 2) -> go.Figu
         add_piece(together, piece, place, shapes, notes)
         offset += axes_of(piece.figure)
     template = pieces[0].figure.layout.template
+    lines = wrap(text, LONG_LINE)
     together.update_layout(
-        template=template, title=title, width=WIDTH, height=rows * ROW_HEIGHT + 80, shapes=shapes, annotations=notes
+        template=template,
+        title={"text": title, "subtitle": {"text": "<br>".join(lines)}},
+        width=WIDTH,
+        height=rows * ROW_HEIGHT + 80 + 20 * len(lines),
+        shapes=shapes,
+        annotations=notes,
     )
-    together.update_layout(font={"size": 11}, margin={"t": 60, "b": 45, "l": 55, "r": 20})
+    together.update_layout(font={"size": 11}, margin={"t": 60 + 20 * len(lines), "b": 45, "l": 55, "r": 20})
     return together
 
 

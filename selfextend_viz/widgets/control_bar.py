@@ -14,6 +14,7 @@ from selfextend_viz.widgets.live import Report
 MAX_SLIDER_GROUP_SIZE = 64
 REACH_OF_LENGTH_SLIDER = 16
 """The N slider ends at this many times L; its number box takes more."""
+FORMULA_ONLY = "Formula only: no model is asked."
 
 
 class LinkedNumber(ipywidgets.HBox):
@@ -48,11 +49,11 @@ class LinkedNumber(ipywidgets.HBox):
             description=symbol,
             tooltip=tooltip,
             readout=False,
-            layout=ipywidgets.Layout(width="158px"),
+            layout=ipywidgets.Layout(width="auto", flex="1 1 120px"),
             style={"description_width": "24px"},
         )
         self.box = ipywidgets.IntText(
-            value=getattr(state, name), tooltip=tooltip, layout=ipywidgets.Layout(width="66px")
+            value=getattr(state, name), tooltip=tooltip, layout=ipywidgets.Layout(width="64px")
         )
         self.slider.add_class(f"sv-slider-{name.replace('_', '-')}")
         self.box.add_class(f"sv-box-{name.replace('_', '-')}")
@@ -120,9 +121,9 @@ class ControlBar(ipywidgets.HBox):
             description="Stop",
             icon="stop",
             tooltip="Stop computing; results so far stay",
-            layout=ipywidgets.Layout(width="76px"),
+            layout=ipywidgets.Layout(width="70px"),
         )
-        self.progress = ipywidgets.FloatProgress(value=0, max=1, layout=ipywidgets.Layout(width="84px", height="12px"))
+        self.progress = ipywidgets.FloatProgress(value=0, max=1, layout=ipywidgets.Layout(width="72px", height="12px"))
         self.progress.add_class("sv-progress")
         self.words = ipywidgets.HTML(layout=ipywidgets.Layout(margin="0"))
         self.words.add_class("sv-status")
@@ -154,11 +155,12 @@ class ControlBar(ipywidgets.HBox):
         self._say()
 
     def _say(self) -> None:
-        if self._refusal or self._report.error is not None:
+        if self._refusal or (self._report.error is not None and not self.state.formula_only):
             alert = self._refusal or in_words(self._report)
             self.words.value = f'<span class="sv-refusal" role="alert">{escape(alert)}</span>'
         else:
-            self.words.value = f'<span class="sv-soft" role="status">{escape(in_words(self._report))}</span>'
+            words = FORMULA_ONLY if self.state.formula_only else in_words(self._report)
+            self.words.value = f'<span class="sv-soft" role="status">{escape(words)}</span>'
 
     def _unlock(self, formula_only: bool) -> None:
         self.state.formula_only = formula_only
@@ -174,7 +176,7 @@ class ControlBar(ipywidgets.HBox):
         self.fact.layout.display = "none" if state.formula_only else ""
         self.fact.value = (
             f'<span class="sv-fact" title="{escape(self._fact)}"><span class="sv-symbol">L</span> = '
-            f'<b>{state.context_length:,}</b> <i class="fa fa-lock" aria-label="locked"></i></span>'
+            f'<b>{state.context_length:,}</b> <i class="fa fa-lock" role="img" aria-label="locked"></i></span>'
         )
 
 
@@ -192,10 +194,14 @@ def stops_for(name: str, state: LabState) -> tuple[int, ...]:
 def in_words(report: Report) -> str:
     """A report as a short sentence."""
     message = report.progress.message if report.progress else ""
+    if report.state == "failed" and isinstance(report.error, ValueError):
+        return f"Not asked: {report.error}"  # a refusal is a sentence for the user, not a fault
     if report.state == "failed":
         return f"{message or 'Computing'} failed: {type(report.error).__name__}: {report.error}"
     if report.state == "stopped":
         return "Stopped; results so far stay. Move a slider to go on."
     if report.state == "waiting":
         return "Waiting for the slider to rest …"
-    return message if report.state == "running" else ""
+    if report.state != "running":
+        return ""
+    return f"{message}, {report.time_left}" if message and report.time_left else message

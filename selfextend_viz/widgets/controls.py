@@ -14,6 +14,7 @@ from selfextend_viz.positions import SelfExtend
 MAX_LENGTH = 2**20
 MAX_GROUP_SIZE = 2**12
 NUMBERS = ("length", "group_size", "neighbor_window", "context_length")
+SETTABLE = (*NUMBERS, "formula_only")
 
 
 class BadSetting(traitlets.TraitError, ValueError):
@@ -77,6 +78,19 @@ class LabState(traitlets.HasTraits):
         self.length = min(MAX_LENGTH, 4 * context_length) if length is None else length
         self._building = False
         self.observe(self._count, [*NUMBERS, "formula_only"])
+        self.keep_as_opening()
+
+    def values(self) -> dict[str, Any]:
+        """All that can be set, by name."""
+        return {name: getattr(self, name) for name in SETTABLE}
+
+    def keep_as_opening(self) -> None:
+        """Let `reset` return to the numbers of now."""
+        self.opening = self.values()
+
+    def reset(self) -> None:
+        """Back to the numbers the lab opened with."""
+        self.set(**self.opening)
 
     @property
     def method(self) -> SelfExtend:
@@ -96,26 +110,32 @@ class LabState(traitlets.HasTraits):
         BadSetting
             If one of them is refused; then none is set.
         """
-        before = {name: getattr(self, name) for name in values}
-        order = sorted(values, key=lambda name: name != "formula_only")
+        before = self.values()
         with self._one_revision():
             try:
-                for name in order:
+                for name in self._order(values):
                     setattr(self, name, values[name])
             except BadSetting:
-                for name in reversed(order):
+                for name in self._order(before):
                     setattr(self, name, before[name])
                 raise
 
+    def _order(self, values: dict[str, Any]) -> list[str]:
+        """Names in an order that keeps w_n below L on the way, if it is so at the end."""
+        window = values.get("neighbor_window", self.neighbor_window)
+        smaller = isinstance(window, numbers.Integral) and window < self.neighbor_window
+        first = ("formula_only", "neighbor_window") if smaller else ("formula_only", "context_length")
+        return sorted(values, key=lambda name: first.index(name) if name in first else len(first))
+
     @contextmanager
     def _one_revision(self) -> Iterator[None]:
-        start = [getattr(self, name) for name in (*NUMBERS, "formula_only")]
+        start = self.values()
         self._batching = True
         try:
             yield
         finally:
             self._batching = False
-        if start != [getattr(self, name) for name in (*NUMBERS, "formula_only")]:
+        if start != self.values():
             self.set_trait("revision", self.revision + 1)
 
     def _count(self, change: Any) -> None:

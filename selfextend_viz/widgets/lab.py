@@ -1,28 +1,28 @@
-"""The lab: one widget in which G, w_n and N move four panels and a headline, live on a model."""
+"""The lab: one widget in which G, w_n and N move a strip and four panels, live on a model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import ipywidgets
 import plotly.graph_objects as go
 
-from selfextend_viz.experiments.rows import PasskeyRow
 from selfextend_viz.widgets.compose import Piece, compose
-from selfextend_viz.widgets.control_bar import REACH_OF_LENGTH_SLIDER, ControlBar
+from selfextend_viz.widgets.control_bar import ControlBar
 from selfextend_viz.widgets.controls import LabState
 from selfextend_viz.widgets.instant_panels import PositionPanel, ReachPanel
-from selfextend_viz.widgets.headline import Answers, Headline
-from selfextend_viz.widgets.live import Progress, Worker
+from selfextend_viz.widgets.live import Worker
 from selfextend_viz.widgets.look import companion
 from selfextend_viz.widgets.model_panels import DivergencePanel, PasskeyPanel
+from selfextend_viz.widgets.model_side import ModelSide
 from selfextend_viz.widgets.results import Results, Setting, stored_results
+from selfextend_viz.widgets.tables import DataTable
+from selfextend_viz.widgets.tool_row import ToolRow
 from selfextend_viz.widgets.work import LabWork, Subject
 
-STORED = "stored"
-PANEL_HEIGHT = 244
+PANEL_HEIGHT = 192
 QUICK = 4096
 """The lab opens on no longer text than this, whatever the model."""
 
@@ -34,33 +34,52 @@ class Lab(ipywidgets.VBox):
     ----------
     state
         N, G, w_n and L: set its traits to move the lab from code.
+    strip
+        The prompt and its two answers; its ``question`` says what is asked.
     position, reach, divergence, passkey
         The four panels.
+    tools
+        Presets, story, reset, share and tables.
     worker
-        Computes the model panels, one step at a time, on its own thread.
+        Computes what the model is asked, one step at a time, on its own thread.
     """
 
     def __init__(
-        self, subject: Subject, *, stored: Results | None = None, task: str = "paper", trials: int = 4
+        self,
+        subject: Subject,
+        *,
+        stored: Results | None = None,
+        task: str = "paper",
+        trials: int = 4,
+        numbers: Mapping[str, int] | None = None,
+        ask: Mapping[str, Any] | None = None,
     ) -> None:
-        self.subject, self.stored = subject, stored
+        self.subject = subject
         self.work = LabWork(subject, task=task, trials=trials)
-        self.state = state_for(subject, stored)
-        self.worker = Worker(self._report, context=inference_mode)
+        self.state = state_for(subject, stored, numbers or {})
+        self.model_side = ModelSide(self.work, self.state, height=PANEL_HEIGHT)
+        self.strip, self.divergence, self.passkey = self.model_side.parts
+        self.strip.question.set(**(ask or {}))
+        self.opening_question = self.strip.question.asked
         self.position = PositionPanel(self.state, height=PANEL_HEIGHT)
         self.reach = ReachPanel(self.state, height=PANEL_HEIGHT)
-        self.divergence = DivergencePanel(self.setting, height=PANEL_HEIGHT)
-        self.passkey = PasskeyPanel(self.setting, height=PANEL_HEIGHT)
+        self.worker = Worker(self._report, context=inference_mode)
+        self.work.wanted = self.worker.wanted
         self.bar = ControlBar(self.state, fact=fact_of(subject), on_stop=self.worker.stop)
-        self.headline = Headline(self.bar.words)
-        grid = ipywidgets.GridBox(
-            self.panels, layout=ipywidgets.Layout(grid_template_columns="1fr 1fr", grid_gap="8px")
+        self.tools = ToolRow(
+            self.state,
+            self.strip.question,
+            words=self.bar.words,
+            is_demo=subject.is_demo,
+            on_reset=self.reset,
+            on_tables=self.show_tables,
         )
+        self.tables = [DataTable(panel, height=PANEL_HEIGHT) for panel in self.panels]
+        grid = ipywidgets.GridBox(self.panels, layout=ipywidgets.Layout(grid_template_columns="1fr 1fr"))
         grid.add_class("sv-grid")
-        super().__init__([companion(), self.bar, self.headline, grid])
+        super().__init__([companion(), self.bar, self.tools, self.strip, grid])
         self.add_class("sv-lab")
-        self._open()
-        self.state.observe(self._changed, "revision")
+        self._open(stored)
 
     @property
     def panels(self) -> tuple[PositionPanel, ReachPanel, DivergencePanel, PasskeyPanel]:
@@ -70,13 +89,26 @@ class Lab(ipywidgets.VBox):
     @property
     def setting(self) -> Setting:
         """The numbers as they are now."""
-        state = self.state
-        return Setting(state.length, state.group_size, state.neighbor_window, state.context_length)
+        return self.model_side.setting
 
     def snapshot(self) -> go.Figure:
         """A plain figure of what the four panels show now, for print and for readers without a kernel."""
-        pieces = [Piece(panel.name, panel.text, panel.figure.plain()) for panel in self.panels]
-        return compose(pieces, title=f"L={self.state.context_length}, {self.setting}. {self.headline.words()}")
+        pieces = [Piece(panel.name, panel.text, panel.plain()) for panel in self.panels]
+        return compose(
+            pieces,
+            title=f"L={self.state.context_length}, {self.setting}",
+            text="" if self.state.formula_only else self.strip.words(),
+        )
+
+    def reset(self) -> None:
+        """Back to the numbers and the question that the lab opened with."""
+        self.strip.question.set(**vars(self.opening_question))
+        self.state.reset()
+
+    def show_tables(self, on: bool) -> None:
+        """Show each panel's numbers as a table, or its figure again."""
+        for table in self.tables:
+            table.show(on)
 
     def close(self) -> None:
         """End the worker and take the widget off the page."""
@@ -84,106 +116,58 @@ class Lab(ipywidgets.VBox):
             self.worker.close()
         super().close()
 
-    def _open(self) -> None:
+    def _open(self, stored: Results | None) -> None:
         for panel in (self.position, self.reach):
             panel.mark("live")
-        if self.stored is not None:
-            self._show_stored(self.stored)
-        else:
-            self.headline.say("The model is about to be asked …")
-        self._submit()
-
-    def _show_stored(self, stored: Results) -> None:
-        label = str(stored.setting.method)
-        self.headline.show(stored.answers, label)
-        self.divergence.show_rows(stored.divergence, stored.setting)
-        self.passkey.begin(stored.setting, stored.cells)
-        for part in self._model_parts:
-            part.mark(STORED)
-
-    @property
-    def _model_parts(self) -> tuple[Headline, DivergencePanel, PasskeyPanel]:
-        return self.headline, self.divergence, self.passkey
+        self.model_side.open(stored)
+        self.state.observe(self._changed, "revision")
+        self.strip.question.observe(self._asked, "revision")
+        self._ask_or_rest()
 
     def _changed(self, change: Any) -> None:
-        for part in self._model_parts:
-            part.enable(not self.state.formula_only)
-            part.mark("stale", dim=True)
-        if self.state.formula_only:
-            self.worker.stop()
-            for part in self._model_parts:
-                part.mark("formula only: no model is asked")
-        else:
-            self._submit()
+        self.model_side.set_aside(formula_only=self.state.formula_only)
+        self._ask_or_rest()
 
-    def _submit(self) -> None:
-        self.worker.submit(partial(self._steps, self.setting))
+    def _asked(self, change: Any) -> None:
+        if not self.state.formula_only:
+            self.strip.mark("stale", dim=True)
+            self._ask_or_rest()
+
+    def _ask_or_rest(self) -> None:
+        if self.state.formula_only:
+            self.model_side.set_aside(formula_only=True)
+            self.worker.stop()
+        else:
+            self.worker.submit(partial(self.model_side.steps, self.setting, self.strip.question.asked))
 
     def _report(self, report: Any) -> None:
         self.bar.report(report)
-
-    def _steps(self, setting: Setting) -> Iterator[Progress]:
-        """The worker's job for one setting."""
-        check_length(setting)
-        if not self.subject.loaded:
-            yield Progress(0, 1, "Loading the model")
-        self.subject.load()
-        yield Progress(0, 1, "", show=self._check_stored)
-        answers = Answers(self.work.question(setting))
-        plan = self.work.plan(setting)
-        known = [self.work.run(step) for step in plan if step.kind == "cell" and self.work.remembers(step)]
-        yield Progress(0, len(plan), "", show=partial(self._begin_cells, setting, known))
-        for number, step in enumerate(plan):
-            if step.kind == "cell" and self.work.remembers(step):
-                continue
-            yield Progress(number, len(plan), step.message)
-            result = self.work.run(step)
-            if step.kind == "answer":
-                answers = answers.with_digits(step.label, result)
-                show = partial(self._show_answers, answers, setting)
-            elif step.kind == "divergence":
-                show = partial(self._show_divergence, result, setting)
-            else:
-                show = partial(
-                    self._show_cell, result, to_come=sum(later.kind == "cell" for later in plan[number + 1 :])
-                )
-            yield Progress(number + 1, len(plan), step.message, show=show)
-
-    def _check_stored(self) -> None:
-        """Set stored results aside if they are not of this model's weights."""
-        if self.stored is not None and self.stored.fingerprint != self.subject.fingerprint:
-            for part in self._model_parts:
-                part.mark("stale: stored results are of other weights", dim=True)
-        self.stored = None
-
-    def _show_answers(self, answers: Answers, setting: Setting) -> None:
-        self.headline.show(answers, str(setting.method))
-        self.headline.mark("live")
-
-    def _show_divergence(self, rows: Any, setting: Setting) -> None:
-        self.divergence.show_rows(rows, setting)
-        self.divergence.mark("live")
-
-    def _begin_cells(self, setting: Setting, known: list[PasskeyRow]) -> None:
-        if self.passkey.stamp == STORED and self.passkey.setting == setting:
-            self.passkey.show_cells(known)  # the stored cells stay until live ones replace them
-        else:
-            self.passkey.begin(setting, known)
-            self.passkey.mark("live")
-
-    def _show_cell(self, row: PasskeyRow, *, to_come: int) -> None:
-        self.passkey.show_cells([row])
-        if self.passkey.stamp.startswith(STORED):
-            self.passkey.mark(f"{STORED}, {to_come} cells to come" if to_come else "live")
+        if isinstance(report.error, ValueError):
+            self.model_side.refused()
 
 
-def lab(model: Any = None, tokenizer: Any = None) -> Lab:
+def lab(
+    model: Any = None,
+    tokenizer: Any = None,
+    *,
+    length: int | None = None,
+    group_size: int | None = None,
+    neighbor_window: int | None = None,
+    context_length: int | None = None,
+    ask: Mapping[str, Any] | None = None,
+) -> Lab:
     """The lab on a model: sliders for N, G and w_n, and what they do to positions, reach, attention and pass keys.
 
     Parameters
     ----------
     model, tokenizer
         A transformers causal language model that uses RoPE, and its tokenizer; left out, the demo model.
+    length, group_size, neighbor_window
+        N, G and w_n to open with.
+    context_length
+        Another L than the model's: the lab opens on the formula alone.
+    ask
+        What the strip asks, by name: ``depth``, ``key``, ``filler``, ``own_text``, ``phrasing``, ``head``.
 
     Returns
     -------
@@ -193,44 +177,52 @@ def lab(model: Any = None, tokenizer: Any = None) -> Lab:
     Raises
     ------
     TypeError
-        If only one of the two is given.
+        If only one of model and tokenizer is given.
+    ValueError
+        If a number is refused; the sentence says what would be right.
     """
     subject = Subject(model, tokenizer)
     stored = stored_results() if subject.is_demo else None
     if stored is not None:
         subject = Subject(context_length=stored.setting.context_length)
-    return Lab(subject, stored=stored)
+    given = {
+        "context_length": context_length,
+        "neighbor_window": neighbor_window,
+        "length": length,
+        "group_size": group_size,
+    }
+    numbers = {name: number for name, number in given.items() if number is not None}
+    return Lab(subject, stored=stored, numbers=numbers, ask=ask)
 
 
-def state_for(subject: Subject, stored: Results | None) -> LabState:
-    """The state the lab opens with: that of the stored results, or the longest of 4 L and L that is quick to ask."""
+def state_for(subject: Subject, stored: Results | None, numbers: Mapping[str, int]) -> LabState:
+    """The state the lab opens with: that of the stored results, or the longest of 4 L and L that is quick to ask.
+
+    ``numbers`` change it; an L of their own stands for the formula alone.
+    """
     if stored is None:
         context_length = subject.context_length
         longest = 4 * context_length
-        return LabState(context_length, length=longest if longest <= QUICK else min(context_length, QUICK))
-    setting = stored.setting
-    return LabState(
-        setting.context_length,
-        length=setting.length,
-        group_size=setting.group_size,
-        neighbor_window=setting.neighbor_window,
-    )
+        state = LabState(context_length, length=longest if longest <= QUICK else min(context_length, QUICK))
+    else:
+        setting = stored.setting
+        state = LabState(
+            setting.context_length,
+            length=setting.length,
+            group_size=setting.group_size,
+            neighbor_window=setting.neighbor_window,
+        )
+    another = numbers.get("context_length", state.context_length)
+    usual = {} if another == state.context_length else {**LabState(another).values(), "formula_only": True}
+    state.set(**{**usual, **numbers})
+    state.keep_as_opening()
+    return state
 
 
 def fact_of(subject: Subject) -> str:
     """Why L is locked."""
     whose = "the demo model was" if subject.is_demo else "your model was"
     return f'L is a fact of the model: {whose} trained on texts of this length. Tick "formula only" to try another.'
-
-
-def check_length(setting: Setting) -> None:
-    """Refuse lengths that would keep the worker busy for minutes."""
-    most = REACH_OF_LENGTH_SLIDER * setting.context_length
-    if setting.length > most:
-        raise ValueError(
-            f"N = {setting.length:,} is more than {REACH_OF_LENGTH_SLIDER} L = {most:,}, too long to ask a model while "
-            "you wait; call selfextend_viz.passkey for such lengths"
-        )
 
 
 def inference_mode() -> Any:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+
+from selfextend_viz.widgets.pace import Pace, time_in_words
 
 logger = logging.getLogger(__name__)
 
@@ -18,12 +21,19 @@ class Progress:
     """How far a job is: `done` of `total` steps, and what it is doing, in words.
 
     ``show`` puts the step's result on screen; the worker calls it unless the job was superseded meanwhile.
+    ``work_left`` tells how much is still to be done, in any unit, where steps are unlike; left out, steps are counted.
     """
 
     done: int
     total: int
     message: str
     show: Callable[[], None] | None = field(default=None, repr=False)
+    work_left: float | None = None
+
+    @property
+    def left(self) -> float:
+        """What is still to be done, in the job's own unit."""
+        return self.total - self.done if self.work_left is None else self.work_left
 
 
 @dataclass(frozen=True)
@@ -38,16 +48,24 @@ class Report:
         Where the job is, if it has begun.
     error
         The exception of a failed job.
+    remaining
+        Seconds that a running job still takes, by the steps it has done; None before the first that took time.
     """
 
     state: str
     progress: Progress | None = None
     error: BaseException | None = None
+    remaining: float | None = None
 
     @property
     def busy(self) -> bool:
         """Whether work is waiting or under way."""
         return self.state in ("waiting", "running")
+
+    @property
+    def time_left(self) -> str:
+        """``remaining`` in words, such as "about 40 s left"; "" where it is not known."""
+        return "" if self.remaining is None else time_in_words(self.remaining)
 
 
 Job = Callable[[], Iterable[Progress]]
@@ -89,7 +107,7 @@ class Worker:
         self._context = context
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="selfextend-lab")
         self._changed = threading.Condition()
-        self._generation = 0
+        self._generation = self._running = 0
         self._closed = False
         self._last: Future | None = None
         self.started = self.finished = self.dropped = self.failed = 0
@@ -102,6 +120,10 @@ class Worker:
         """The number of the newest job or stop."""
         return self._generation
 
+    def wanted(self) -> bool:
+        """Whether the job that is running is still the newest; a long step may ask, and leave by an exception."""
+        return not self._superseded(self._running)
+
     def submit(self, job: Job) -> int:
         """Put `job` in the place of whatever was asked before; returns its generation."""
         with self._changed:
@@ -109,7 +131,7 @@ class Worker:
                 raise RuntimeError("this lab is closed; make a new one with lab()")
             generation = self._advance()
             self._tell(generation, Report("waiting"))
-            self._last = self._executor.submit(self._run, generation, job)
+            self._last = self._executor.submit(self._run, generation, job, time.monotonic() + self._debounce)
         return generation
 
     def stop(self) -> None:
@@ -153,25 +175,33 @@ class Worker:
                 self.report = report
                 self._listener(report)
 
-    def _run(self, generation: int, job: Job) -> None:
+    def _run(self, generation: int, job: Job, begin: float) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._superseded(generation), timeout=self._debounce)
+            left = max(0.0, begin - time.monotonic())  # the job before may have used the wait up
+            self._changed.wait_for(lambda: self._superseded(generation), timeout=left)
         if self._superseded(generation):
             self.dropped += 1
             return
         self.started += 1
+        self._running = generation
         try:
             with self._context():
                 self._follow(generation, iter(job()))
         except Exception as error:  # the worker has no caller: every failure is shown, none is lost
-            logger.warning("a job of the lab failed", exc_info=error)
+            if self._superseded(generation):
+                self.dropped += 1
+                return
+            level = logging.INFO if isinstance(error, ValueError) else logging.WARNING  # a refusal is no fault
+            logger.log(level, "a job of the lab failed", exc_info=error)
             self.failed += 1
             self.error = error
             self._tell(generation, Report("failed", self.report.progress, error))
 
     def _follow(self, generation: int, steps: Iterator[Progress]) -> None:
         self._tell(generation, Report("running", Progress(0, 1, "")))
+        pace = Pace()
         for progress in steps:
+            pace.step(progress.left)
             if self._superseded(generation):
                 self.dropped += 1
                 close = getattr(steps, "close", None)
@@ -180,7 +210,9 @@ class Worker:
                 return
             if progress.show is not None:
                 progress.show()
-            self._tell(generation, Report("running", progress))
+                pace.shown()
+            self._tell(generation, Report("running", progress, remaining=pace.remaining))
+            pace.go_on()
         self.finished += 1
         self.error = None
         self._tell(generation, Report("finished", self.report.progress))

@@ -36,7 +36,7 @@ class Companion(anywidget.AnyWidget):
     the 2 s that anywidget allows. JupyterLab tells a figure neither its first width nor that a side bar moved.
     """
 
-    _esm = script("companion.js")
+    _esm = script("tools.js", "companion.js")
     _plotly = traitlets.Unicode(PLOTLY.read_text(encoding="utf-8")).tag(sync=True)
     _css = style()
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -12,21 +11,19 @@ import ipywidgets
 import plotly.graph_objects as go
 
 from selfextend_viz.experiments.rows import BLINDFOLD, STOCK, HeadRow, LogitRow, OutputRow, PasskeyRow
-from selfextend_viz.plots import plot_divergence, plot_outlier_grid, plot_passkey, worst_head
+from selfextend_viz.plots import plot_divergence, plot_outlier_grid, plot_passkey
+from selfextend_viz.plots.curve_names import part_names
+from selfextend_viz.plots.far_levels import far_levels, head_to_open
+from selfextend_viz.plots.logit_curves import REFERENCE
+from selfextend_viz.widgets.card import Table
 from selfextend_viz.widgets.panel import LiveFigure, Panel, for_card, row_of
 from selfextend_viz.widgets.results import Setting
 from selfextend_viz.widgets.work import DEPTHS, grid_lengths
 
 DivergenceRow = LogitRow | HeadRow | OutputRow
-REFERENCE = "reference"
-NOTICEABLE = 0.01
-"""Outlier shares below this do not show in a curve."""
-FAR_END = 0.75
-"""The farthest tokens of training are those beyond this share of L."""
 GRID_WIDTH = 150
 NAMES_WIDTH = 92
-LABEL_COLUMNS = 3
-"""Two labels over a map need this many columns between them."""
+BOTH = 2
 ON_THEIR_WAY = "The first results are on their way …"
 
 
@@ -65,9 +62,29 @@ class DivergencePanel(Panel):
             self.head, self.chosen = (layer, head), True
             self._draw()
 
+    def table(self) -> Table:
+        """The shown head's mean logits by distance, under each condition; empty until there are results."""
+        conditions = (REFERENCE, STOCK, str(self.setting.method))
+        means: dict[tuple[int, int], dict[str, float]] = {}
+        for row in self._shown():
+            if row.pairs:
+                means.setdefault((row.distance_low, row.distance_high), {})[row.condition] = row.mean
+        header = ("distance from", "up to", "logit in training", "logit under stock", "logit under Self-Extend")
+        lines: list[tuple[Any, ...]] = [
+            (low, high - 1, *(found.get(condition) for condition in conditions))
+            for (low, high), found in sorted(means.items())
+        ]
+        return header, lines
+
+    def _shown(self) -> list[LogitRow]:
+        """The rows of the head on screen."""
+        return [row for row in self.rows if isinstance(row, LogitRow) and (row.layer, row.head) == self.head]
+
     def words(self) -> str:
         """What happened to the head shown, in a sentence."""
         layer, head = self.head
+        if not any(row.pairs for row in self._shown()):
+            return ON_THEIR_WAY
         row, level = self.heads()[self.head], far_levels(self.rows, layer, head, self.setting.context_length)
         name = f"Layer {layer}, head {head}"
         if level is None:
@@ -82,7 +99,11 @@ class DivergencePanel(Panel):
         """A layout with room for the curves' names at their right ends."""
         kept = super().fit(layout)
         kept["margin"]["r"] = NAMES_WIDTH
-        part_names([note for note in kept.get("annotations", ()) if note["text"].startswith("<b>")])
+        for axis, title in (("yaxis", "logit"), ("yaxis2", "told")):
+            kept[axis]["title"]["text"] = title
+        curves = [note for note in kept["annotations"] if note["text"].startswith("<b>")]
+        if len(curves) == BOTH:
+            part_names(curves, 1.0, close=math.inf)  # two lines of small type are a third of the axis
         return kept
 
     def _draw(self) -> None:
@@ -107,55 +128,6 @@ class DivergencePanel(Panel):
     def _click(self, trace: Any, points: Any, selector: Any) -> None:
         if points.xs and points.ys:
             self.choose(int(points.ys[0]), int(points.xs[0]))
-
-
-def part_names(names: list[dict[str, Any]]) -> None:
-    """Let two curves' names, which stand at the curves' ends, grow apart instead of over one another."""
-    for place, note in enumerate(sorted(names, key=lambda note: note["y"])):
-        note["yanchor"] = "bottom" if place else "top"
-
-
-@dataclass(frozen=True)
-class FarLevels:
-    """One head's mean logits: of the farthest tokens within L in training's range, and of all tokens past L."""
-
-    reference: float
-    stock: float
-    method: float
-
-
-def far_levels(rows: Iterable[DivergenceRow], layer: int, head: int, context_length: int) -> FarLevels | None:
-    """The mean logits that tell a head's story, or None where no token is past L."""
-    mine = [row for row in rows if isinstance(row, LogitRow) and (row.layer, row.head) == (layer, head)]
-
-    def mean(keep: Callable[[LogitRow], bool]) -> float | None:
-        kept = [row for row in mine if keep(row) and row.pairs and math.isfinite(row.mean)]
-        pairs = sum(row.pairs for row in kept)
-        return sum(row.mean * row.pairs for row in kept) / pairs if pairs else None
-
-    reference = mean(lambda row: row.condition == REFERENCE and row.distance_high > FAR_END * context_length)
-    stock = mean(lambda row: row.condition == STOCK and row.distance_low >= context_length)
-    method = mean(lambda row: row.condition not in (STOCK, REFERENCE) and row.distance_low >= context_length)
-    if reference is None or stock is None or method is None:
-        return None
-    return FarLevels(reference, stock, method)
-
-
-def head_to_open(rows: Sequence[DivergenceRow], context_length: int) -> tuple[int, int]:
-    """The head with the largest outlier share; where no head has a noticeable one, the head whose far logits rose most.
-
-    A head that gives some near tokens large logits can lose its far range altogether without one outlier.
-    """
-    heads = [row for row in rows if isinstance(row, HeadRow)]
-    if max(row.outlier_share_stock for row in heads) >= NOTICEABLE:
-        return worst_head(rows)
-
-    def rise(head: HeadRow) -> float:
-        level = far_levels(rows, head.layer, head.head, context_length)
-        return level.stock - level.reference if level is not None else 0.0
-
-    worst = max(heads, key=rise)
-    return worst.layer, worst.head
 
 
 def waiting_rows(setting: Setting) -> tuple[DivergenceRow, ...]:
@@ -215,15 +187,26 @@ class PasskeyPanel(Panel):
         )
 
     def fit(self, layout: dict[str, Any]) -> dict[str, Any]:
-        """A layout whose lengths stand level under their narrow columns."""
+        """A layout whose lengths stand level under narrow columns; the counts in the cells stand for a colour bar."""
         kept = super().fit(layout)
+        kept["coloraxis"]["showscale"] = False
         for key, axis in kept.items():
             if key.startswith("xaxis"):
-                axis.update(tickangle=0, tickfont={"size": 9})
-        *_, limit, reach = kept["annotations"]
-        if abs(limit["x"] - reach["x"]) < LABEL_COLUMNS:
-            limit["visible"] = False  # the other two maps show L too
+                plain = [text.replace(",", "") for text in axis["ticktext"]]
+                axis.update(tickangle=0, tickfont={"size": 9}, ticktext=plain)
+        for note in kept["annotations"]:
+            if note["text"] == f"<b>{self.setting.method}</b>":
+                note["text"] = "<b>Self-Extend</b>"
         return kept
+
+    def table(self) -> Table:
+        """A line for each cell that is known."""
+        header = ("model", "tokens N", "depth of the key", "exact answers", "of", "mean log-probability a digit")
+        known = sorted(self.rows.values(), key=lambda row: (row.condition, row.length, row.depth))
+        lines: list[tuple[Any, ...]] = [
+            (row.condition, row.length, f"{row.depth:.0%}", row.exact, row.trials, row.log_probability) for row in known
+        ]
+        return header, lines
 
     def words(self) -> str:
         """How often each condition finds the key past L, in a sentence."""

@@ -1,4 +1,4 @@
-"""A panel: a card with a name, one sentence, and one living figure that fresh figures are copied into."""
+"""A panel: a card with one living figure that fresh figures are copied into."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import ipywidgets
 import numpy as np
 import plotly.graph_objects as go
 
-from selfextend_viz.widgets.look import card_head, script, sentence
+from selfextend_viz.widgets.card import Card, Table
+from selfextend_viz.widgets.look import script
 
 SMALL = 11
 """The type size inside cards, in pixels."""
@@ -160,8 +161,8 @@ def put(living: Any, leaves: Iterator[tuple[str, Any]]) -> None:
         living[path] = np.array(value, dtype=object) if long else value
 
 
-class Panel(ipywidgets.VBox):
-    """A card of the lab.
+class Panel(Card):
+    """A card with one living figure.
 
     Parameters
     ----------
@@ -183,16 +184,10 @@ class Panel(ipywidgets.VBox):
         height: int,
         listen: Callable[[go.FigureWidget], None] | None = None,
     ) -> None:
-        self.name = name
         self.height = height
-        self.stamp = ""
-        self._head = ipywidgets.HTML(card_head(name, ""), layout=ipywidgets.Layout(margin="0"))
-        self._say = ipywidgets.HTML("", layout=ipywidgets.Layout(margin="0"))
-        self.say(headline_of(figure))
         self.figure = LiveFigure(figure, fit=self.fit, listen=listen)
-        self._body = self.body()
-        super().__init__([self._head, self._say, self._body])
-        self.add_class("sv-card")
+        super().__init__(name, self.body())
+        self.say(headline_of(figure))
 
     def body(self) -> ipywidgets.Widget:
         """What stands under the sentence: the figure, and what a panel puts beside it."""
@@ -202,25 +197,34 @@ class Panel(ipywidgets.VBox):
         """A layout as the card has room for it."""
         return for_card(layout, self.height)
 
+    def plain(self) -> go.Figure:
+        """What is on screen as a plain figure, without its title, which the sentence says."""
+        return self.figure.plain()
+
+    def table(self) -> Table:
+        """The numbers drawn, one a row."""
+        return drawn_numbers(self.plain())
+
     def show(self, figure: go.Figure, *, text: str | None = None) -> None:
         """Copy `figure` into the one on screen; its title, or `text`, becomes the sentence."""
         self.say(headline_of(figure) if text is None else text)
         self.figure.show(figure)
 
-    def say(self, text: str) -> None:
-        """Put the sentence in words."""
-        self.text = text
-        self._say.value = sentence(text)
 
-    def mark(self, stamp: str, *, dim: bool = False) -> None:
-        """Say whose results these are ("live", "stored ...", "stale ..."), and dim them if they are old."""
-        self.stamp = stamp
-        self._head.value = card_head(self.name, stamp)
-        (self._body.add_class if dim else self._body.remove_class)("sv-dim")
-
-    def enable(self, on: bool) -> None:
-        """Grey the figure out, or bring it back."""
-        (self._body.remove_class if on else self._body.add_class)("sv-off")
+def drawn_numbers(figure: go.Figure) -> Table:
+    """Each number that a figure's named traces draw, with its place."""
+    rows: list[tuple[Any, ...]] = []
+    for trace in figure.data:
+        if trace.type == "heatmap":
+            rows += [
+                (trace.name, x, y, value)
+                for y, line in zip(trace.y, trace.z, strict=True)
+                for x, value in zip(trace.x, line, strict=True)
+                if value is not None
+            ]
+        else:
+            rows += [(trace.name, x, y, "") for x, y in zip(trace.x, trace.y, strict=True) if y is not None]
+    return ("drawn", "across", "up", "number"), rows
 
 
 def row_of(*widgets: ipywidgets.Widget) -> ipywidgets.HBox:

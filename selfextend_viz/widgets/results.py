@@ -5,16 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
 from typing import Any
 
-from selfextend_viz.experiments.rows import DigitRow, HeadRow, LogitRow, OutputRow, PasskeyRow
+from selfextend_viz.experiments.rows import HeadRow, LogitRow, OutputRow, PasskeyRow
 from selfextend_viz.positions import SelfExtend
-from selfextend_viz.widgets.headline import Answers, Question
 
 STORED = "stored/demo.json"
-ROWS = {row.__name__: row for row in (DigitRow, PasskeyRow, LogitRow, HeadRow, OutputRow)}
+ROWS = {row.__name__: row for row in (PasskeyRow, LogitRow, HeadRow, OutputRow)}
 DIGITS_KEPT = 5
 
 
@@ -42,20 +41,16 @@ class Results:
 
     setting: Setting
     fingerprint: str
-    answers: Answers
+    strip: dict[str, Any]
     divergence: tuple[LogitRow | HeadRow | OutputRow, ...] = ()
-    cells: tuple[PasskeyRow, ...] = field(default=())
+    cells: tuple[PasskeyRow, ...] = ()
 
     def to_json(self) -> str:
         """As JSON text; rows of one kind as a table."""
-        answers = {
-            "question": asdict(self.answers.question),
-            "digits": {label: list(tables(rows)) for label, rows in self.answers.digits.items()},
-        }
         content = {
             "setting": asdict(self.setting),
             "fingerprint": self.fingerprint,
-            "answers": answers,
+            "strip": self.strip,
             "divergence": list(tables(self.divergence)),
             "cells": list(tables(self.cells)),
         }
@@ -65,11 +60,10 @@ class Results:
     def from_json(cls, text: str) -> Results:
         """The results that `to_json` wrote."""
         content = json.loads(text)
-        digits = {label: tuple(rows_of(table)) for label, table in content["answers"]["digits"].items()}
         return cls(
             setting=Setting(**content["setting"]),
             fingerprint=content["fingerprint"],
-            answers=Answers(Question(**content["answers"]["question"]), digits),
+            strip=content["strip"],
             divergence=tuple(rows_of(content["divergence"])),
             cells=tuple(rows_of(content["cells"])),
         )

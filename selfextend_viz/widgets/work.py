@@ -5,18 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from selfextend_viz.experiments.rows import BLINDFOLD, STOCK, HeadRow, LogitRow, OutputRow, PasskeyRow
 from selfextend_viz.widgets.controls import geometric_stops
-from selfextend_viz.widgets.headline import Answers, Question
+from selfextend_viz.widgets.interruption import interruptible
+from selfextend_viz.widgets.question import Question
 from selfextend_viz.widgets.results import Results, Setting, fingerprint
+from selfextend_viz.widgets.steps import Step
+from selfextend_viz.widgets.strip_state import State, with_answer
+from selfextend_viz.widgets.strip_work import StripWork
 
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 LENGTHS = 5
-HEADLINE_DEPTH = 0.5
 QUERIES = 64
 
 
@@ -77,20 +79,6 @@ class Subject:
         return self._fingerprint
 
 
-@dataclass(frozen=True)
-class Step:
-    """One piece of work: `compute` takes a moment and returns what a panel of this `kind` shows.
-
-    ``key`` is what the answer is remembered by; ``label`` the condition it belongs to.
-    """
-
-    kind: str
-    label: str
-    message: str
-    key: Hashable
-    compute: Callable[[], Any]
-
-
 class LabWork:
     """Plans the model panels' steps for a setting, and remembers every answer by what it depends on.
 
@@ -99,20 +87,33 @@ class LabWork:
     subject
         The model asked.
     task
-        The pass-key task of headline and grid (see `selfextend_viz.passkey`).
+        The pass-key task of the grid (see `selfextend_viz.passkey`).
     trials
         Prompts per cell of the grid.
+
+    Attributes
+    ----------
+    wanted
+        Asked before each layer of a forward; once it says no, the step under way is left.
     """
 
     def __init__(self, subject: Subject, *, task: str = "paper", trials: int = 4, seed: int = 0) -> None:
         self.subject = subject
         self.task, self.trials, self.seed = task, trials, seed
+        self.wanted: Callable[[], bool] = lambda: True
         self.memory: dict[Hashable, Any] = {}
+        self.asking = StripWork(subject, self.memory, seed=seed)
 
     def run(self, step: Step) -> Any:
-        """The answer of a step, from memory or computed now."""
+        """The answer of a step, from memory or computed now.
+
+        Raises
+        ------
+        Superseded
+            If it is not wanted any more; nothing is remembered then.
+        """
         if step.key not in self.memory:
-            with beyond_reach_is_a_lesson():
+            with beyond_reach_is_a_lesson(), interruptible(self.subject.load()[0], self.wanted):
                 self.memory[step.key] = step.compute()
         return self.memory[step.key]
 
@@ -120,29 +121,15 @@ class LabWork:
         """Whether a step's answer is known already."""
         return step.key in self.memory
 
-    def plan(self, setting: Setting) -> list[Step]:
-        """All steps of a setting: what is seen first comes first, remembered cells before all."""
-        cells = list(self.cell_steps(setting))
-        known = [step for step in cells if step.key in self.memory]
-        fresh = [step for step in cells if step.key not in self.memory]
-        return [*known, *fresh[:1], *self.answer_steps(setting), self.divergence_step(setting), *fresh[1:]]
+    def strip(self, setting: Setting, asked: Question) -> State:
+        """The strip before its rows are answered."""
+        return self.asking.state(setting, asked)
 
-    def question(self, setting: Setting) -> Question:
-        """What the headline asks."""
-        prompt = self._prompt(setting.length)
-        return Question(length=prompt.length, needle_end=prompt.needle[1], answer=prompt.answer, text=prompt.question)
-
-    def answer_steps(self, setting: Setting) -> Iterator[Step]:
-        """The headline's three answers."""
-        for condition in (setting.method, STOCK, BLINDFOLD):
-            key = ("answer", str(condition), setting.length, setting.context_length)
-            yield Step(
-                "answer",
-                str(condition),
-                f"Asking {spoken(condition)} for the pass key at N = {setting.length:,}",
-                key,
-                partial(self._answer, setting, condition),
-            )
+    def plan(self, setting: Setting, asked: Question) -> list[Step]:
+        """All steps of a setting: what is seen first comes first, remembered cells before the others."""
+        cells = sorted(self.cell_steps(setting), key=lambda step: not self.remembers(step))
+        first = sum(map(self.remembers, cells)) + 1
+        return [*self.asking.steps(setting, asked), *cells[:first], self.divergence_step(setting), *cells[first:]]
 
     def divergence_step(self, setting: Setting) -> Step:
         """The attention logits of all heads at N."""
@@ -163,32 +150,10 @@ class LabWork:
                         partial(self._cell, condition, length, depth),
                     )
 
-    def _prompt(self, length: int) -> Any:
-        from selfextend_viz.experiments.passkey import INTRODUCTION_FROM
-        from selfextend_viz.experiments.prompts import passkey_prompt
-
-        key = ("prompt", length)
-        if key not in self.memory:
-            tokenizer = self.subject.load()[1]
-            self.memory[key] = passkey_prompt(
-                tokenizer,
-                task=self.task,
-                length=length,
-                depth=HEADLINE_DEPTH,
-                seed=self.seed,
-                introduction=self.subject.context_length >= INTRODUCTION_FROM,
-            )
-        return self.memory[key]
-
-    def _answer(self, setting: Setting, condition: Any) -> Any:
-        from selfextend_viz.experiments.passkey import answer_digits
-
-        return tuple(answer_digits(*self.subject.load(), self._prompt(setting.length), condition))
-
     def _divergence(self, setting: Setting) -> tuple[LogitRow | HeadRow | OutputRow, ...]:
         from selfextend_viz.experiments.divergence import divergence
 
-        prompt = self._prompt(setting.length)
+        prompt = self.asking.prompt(setting.length, Question())
         rows = divergence(self.subject.load()[0], prompt.ids, setting.method, queries=QUERIES, seed=self.seed)
         return tuple(rows)
 
@@ -206,14 +171,15 @@ class LabWork:
         )
         return row
 
-    def results(self, setting: Setting) -> Results:
+    def results(self, setting: Setting, asked: Question | None = None) -> Results:
         """Everything at one setting, computed now where it is not remembered."""
-        answers = Answers(self.question(setting))
-        for step in self.answer_steps(setting):
-            answers = answers.with_digits(step.label, self.run(step))
+        asked = Question() if asked is None else asked
+        strip = self.strip(setting, asked)
+        for step in self.asking.steps(setting, asked):
+            strip = with_answer(strip, step.label, self.run(step))
         divergence = self.run(self.divergence_step(setting))
         cells = tuple(self.run(step) for step in self.cell_steps(setting))
-        return Results(setting, self.subject.fingerprint, answers, divergence, cells)
+        return Results(setting, self.subject.fingerprint, strip, divergence, cells)
 
 
 @contextmanager

@@ -1,81 +1,92 @@
-// Loads plotly once for all figures of the page, keeps figures as wide as their cards, and gives figures and sliders
+// Loads plotly once for all figures of the page, keeps figures as wide as their cards, and gives figures and controls
 // names that a screen reader can say.
 function initialize({ model }) {
-  const page = globalThis;
-  if (!page.selfextendVizPlotly) {
-    const deferred = {};
-    deferred.promise = new Promise((resolve) => (deferred.resolve = resolve));
-    page.selfextendVizPlotly = deferred;
-  }
-  if (page.selfextendVizPlotly.loading) return;
-  page.selfextendVizPlotly.loading = true;
-  const address = URL.createObjectURL(new Blob([model.get("_plotly")], { type: "text/javascript" }));
-  page.selfextendVizPlotly.resolve(import(address).finally(() => URL.revokeObjectURL(address)));
+    const page = globalThis;
+    if (!page.selfextendVizPlotly) {
+        const deferred = {};
+        deferred.promise = new Promise((resolve) => (deferred.resolve = resolve));
+        page.selfextendVizPlotly = deferred;
+    }
+    if (page.selfextendVizPlotly.loading) return;
+    page.selfextendVizPlotly.loading = true;
+    const address = URL.createObjectURL(new Blob([model.get("_plotly")], { type: "text/javascript" }));
+    page.selfextendVizPlotly.resolve(import(address).finally(() => URL.revokeObjectURL(address)));
+}
+
+function put(node, name, value) {
+    if (node && value && node.getAttribute(name) !== value) node.setAttribute(name, value);
+}
+
+function nameFigures(lab, seen) {
+    for (const plot of lab.querySelectorAll(".js-plotly-plot")) {
+        if (plot._fullLayout) seen(plot);
+        const card = plot.closest(".sv-card");
+        put(plot, "role", "img");
+        put(plot, "aria-label", `${card?.querySelector(".sv-name")?.textContent}: ${card?.querySelector(".sv-say")?.textContent}`);
+    }
+}
+
+function nameControls(lab) {
+    for (const number of lab.querySelectorAll(".sv-number")) {
+        const label = number.querySelector(".widget-label");
+        const words = `${label?.textContent}, ${label?.title}`;
+        const box = number.querySelector("input");
+        put(number.querySelector(".noUi-handle"), "aria-label", words);
+        put(number.querySelector(".noUi-handle"), "aria-valuetext", box?.value);
+        put(box, "aria-label", words);
+    }
+    put(lab.querySelector(".sv-presets select"), "aria-label", "Presets");
+    put(lab.querySelector(".sv-call input"), "aria-label", "Python call that opens the lab like this");
+    const bar = lab.querySelector(".sv-progress .progress");
+    put(bar, "role", "progressbar");
+    put(bar, "aria-label", "Share of the work done");
+    put(bar, "aria-valuenow", String(Math.round(parseFloat(bar?.firstElementChild?.style.width) || 0)));
 }
 
 function render({ el }) {
-  const resized = new ResizeObserver((entries) => {
-    for (const { target } of entries) {
-      if (target.clientWidth > 0 && target._responsiveChartHandler) target._responsiveChartHandler();
-    }
-  });
-  const known = new WeakSet();
+    const resized = new ResizeObserver((entries) => {
+        for (const { target } of entries) {
+            if (target.clientWidth > 0 && target._responsiveChartHandler) target._responsiveChartHandler();
+        }
+    });
+    const known = new WeakSet();
+    let tools = null;
+    let waiting = false;
 
-  function put(node, name, value) {
-    if (node && value && node.getAttribute(name) !== value) node.setAttribute(name, value);
-  }
-
-  function nameFigures(lab) {
-    for (const plot of lab.querySelectorAll(".js-plotly-plot")) {
-      if (!known.has(plot) && plot._fullLayout) {
+    function seen(plot) {
+        if (known.has(plot)) return;
         known.add(plot);
         resized.observe(plot);
-      }
-      const card = plot.closest(".sv-card");
-      put(plot, "role", "img");
-      put(plot, "aria-label", `${card?.querySelector(".sv-name")?.textContent}: ${card?.querySelector(".sv-say")?.textContent}`);
     }
-  }
 
-  function nameSliders(lab) {
-    for (const number of lab.querySelectorAll(".sv-number")) {
-      const label = number.querySelector(".widget-label");
-      const words = `${label?.textContent}, ${label?.title}`;
-      const box = number.querySelector("input");
-      put(number.querySelector(".noUi-handle"), "aria-label", words);
-      put(number.querySelector(".noUi-handle"), "aria-valuetext", box?.value);
-      put(box, "aria-label", words);
+    function look(lab) {
+        if (waiting) return;
+        waiting = true;
+        setTimeout(() => {
+            waiting = false;
+            nameFigures(lab, seen);
+            nameControls(lab);
+            tools.keepFocus();
+        }, 60);
     }
-  }
 
-  let waiting = false;
-  function look() {
-    if (waiting) return;
-    waiting = true;
-    setTimeout(() => {
-      waiting = false;
-      const lab = el.closest(".sv-lab");
-      if (lab) {
-        nameFigures(lab);
-        nameSliders(lab);
-      }
-    }, 60);
-  }
+    let changed = null;
+    const attach = setInterval(() => {
+        const lab = el.closest(".sv-lab");
+        if (!lab) return;
+        clearInterval(attach);
+        tools = toolKeys(lab);
+        changed = new MutationObserver(() => look(lab));
+        changed.observe(lab, { childList: true, subtree: true, attributeFilter: ["aria-valuenow", "disabled", "style"] });
+        look(lab);
+    }, 50);
 
-  const changed = new MutationObserver(look);
-  const attach = setInterval(() => {
-    const lab = el.closest(".sv-lab");
-    if (!lab) return;
-    clearInterval(attach);
-    changed.observe(lab, { childList: true, subtree: true, attributeFilter: ["aria-valuenow"] });
-    look();
-  }, 50);
-
-  return () => {
-    clearInterval(attach);
-    changed.disconnect();
-    resized.disconnect();
-  };
+    return () => {
+        clearInterval(attach);
+        changed?.disconnect();
+        tools?.dispose();
+        resized.disconnect();
+    };
 }
 
 export default { initialize, render };

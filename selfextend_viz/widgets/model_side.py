@@ -1,0 +1,161 @@
+"""The lab's half that asks the model: the strip and two panels, their stamps, and the steps that fill them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from selfextend_viz.experiments.rows import PasskeyRow
+from selfextend_viz.widgets.control_bar import REACH_OF_LENGTH_SLIDER
+from selfextend_viz.widgets.controls import LabState
+from selfextend_viz.widgets.live import Progress
+from selfextend_viz.widgets.model_panels import DivergencePanel, PasskeyPanel
+from selfextend_viz.widgets.question import Question
+from selfextend_viz.widgets.results import Results, Setting
+from selfextend_viz.widgets.steps import Step
+from selfextend_viz.widgets.strip import Strip
+from selfextend_viz.widgets.strip_state import State, with_answer
+from selfextend_viz.widgets.work import LabWork
+
+STORED = "stored"
+AT_REST = "Formula only, at L = {:,}. Untick it to ask the model again."
+
+
+class ModelSide:
+    """Strip, attention logits and pass key, and how they come by their numbers.
+
+    Parameters
+    ----------
+    work
+        Asks the model, and remembers.
+    state
+        The lab's numbers.
+    height
+        Of the panels' figures, in pixels.
+    """
+
+    def __init__(self, work: LabWork, state: LabState, *, height: int) -> None:
+        self.work, self.state = work, state
+        self.stored: Results | None = None
+        self.resting = False
+        self.strip = Strip(state)
+        self.divergence = DivergencePanel(self.setting, height=height)
+        self.passkey = PasskeyPanel(self.setting, height=height)
+
+    @property
+    def setting(self) -> Setting:
+        """The numbers as they are now."""
+        state = self.state
+        return Setting(state.length, state.group_size, state.neighbor_window, state.context_length)
+
+    @property
+    def parts(self) -> tuple[Strip, DivergencePanel, PasskeyPanel]:
+        """All that asks the model."""
+        return self.strip, self.divergence, self.passkey
+
+    def open(self, stored: Results | None) -> None:
+        """Show stored results if they answer what is asked now; else wait."""
+        self.stored = stored
+        if stored is None or stored.setting != self.setting or self.strip.question.asked != Question():
+            resting = AT_REST.format(self.state.context_length)
+            self.strip.say(
+                resting if self.state.formula_only else "The model is about to be asked \N{HORIZONTAL ELLIPSIS}"
+            )
+            return
+        self.strip.show(stored.strip)
+        self.divergence.show_rows(stored.divergence, stored.setting)
+        self.passkey.begin(stored.setting, stored.cells)
+        for part in self.parts:
+            part.mark(STORED)
+
+    def set_aside(self, *, formula_only: bool) -> None:
+        """Mark everything as being of other numbers than the sliders show."""
+        for part in self.parts:
+            part.enable(not formula_only)
+            part.mark("formula only" if formula_only else "stale", dim=True)
+        if formula_only or self.resting:
+            for panel in (self.divergence, self.passkey):
+                panel.say(AT_REST.format(self.state.context_length) if formula_only else panel.words())
+        self.resting = formula_only
+
+    def refused(self) -> None:
+        """Say that the model was not asked at these numbers; what is on screen is of others."""
+        for part in self.parts:
+            part.mark("not asked", dim=True)
+
+    def steps(self, setting: Setting, asked: Question) -> Iterator[Progress]:
+        """The worker's job for one setting and question."""
+        check_length(setting)
+        if not self.work.subject.loaded:
+            yield Progress(0, 1, "Loading the model")
+        self.work.subject.load()
+        yield Progress(0, 1, "Looking for the head that reads the key", show=self.check_stored)
+        strip = self.work.strip(setting, asked)
+        plan = self.work.plan(setting, asked)
+        known = [step for step in plan if self.work.remembers(step)]
+        for step in known:
+            if step.kind == "strip":
+                strip = with_answer(strip, step.label, self.work.run(step))
+        if any(row["digits"] is not None for row in strip["rows"]):
+            yield Progress(0, len(plan), "", show=partial(self._show_strip, strip))
+        keys = {step.key for step in known}
+        yield from self._fill(setting, strip, plan, keys, of_strip=True)
+        cells = [self.work.run(step) for step in known if step.kind == "cell"]
+        yield Progress(0, len(plan), "", show=partial(self._begin, setting, cells))
+        yield from self._fill(setting, strip, plan, keys, of_strip=False)
+
+    def _fill(
+        self, setting: Setting, strip: State, plan: list[Step], known: set[Any], *, of_strip: bool
+    ) -> Iterator[Progress]:
+        for number, step in enumerate(plan):
+            if (step.kind == "strip") != of_strip or (step.key in known and step.kind != "divergence"):
+                continue
+            yield Progress(number, len(plan), step.message)
+            answer = self.work.run(step)
+            if step.kind == "strip":
+                strip = with_answer(strip, step.label, answer)
+                show = partial(self._show_strip, strip)
+            elif step.kind == "divergence":
+                show = partial(self._show_divergence, answer, setting)
+            else:
+                to_come = sum(later.kind == "cell" for later in plan[number + 1 :])
+                show = partial(self._show_cell, answer, to_come=to_come)
+            yield Progress(number + 1, len(plan), step.message, show=show)
+
+    def check_stored(self) -> None:
+        """Set stored results aside if they are not of this model's weights."""
+        if self.stored is not None and self.stored.fingerprint != self.work.subject.fingerprint:
+            for part in self.parts:
+                part.mark("stale: stored results are of other weights", dim=True)
+        self.stored = None
+
+    def _begin(self, setting: Setting, cells: list[PasskeyRow]) -> None:
+        if self.passkey.stamp == STORED and self.passkey.setting == setting:
+            self.passkey.show_cells(cells)  # the stored cells stay until live ones replace them
+        else:
+            self.passkey.begin(setting, cells)
+            self.passkey.mark("live")
+
+    def _show_strip(self, strip: State) -> None:
+        self.strip.show(strip)
+        self.strip.mark("live")
+
+    def _show_divergence(self, rows: Any, setting: Setting) -> None:
+        self.divergence.show_rows(rows, setting)
+        self.divergence.mark("live")
+
+    def _show_cell(self, row: PasskeyRow, *, to_come: int) -> None:
+        self.passkey.show_cells([row])
+        if self.passkey.stamp.startswith(STORED):
+            self.passkey.mark(f"{STORED}, {to_come} cells to come" if to_come else "live")
+
+
+def check_length(setting: Setting) -> None:
+    """Refuse lengths that would keep the worker busy for minutes."""
+    most = REACH_OF_LENGTH_SLIDER * setting.context_length
+    if setting.length > most:
+        raise ValueError(
+            f"N = {setting.length:,} is more than {REACH_OF_LENGTH_SLIDER} L = {most:,}, too long to ask a model while "
+            "you wait; call selfextend_viz.passkey for such lengths"
+        )
