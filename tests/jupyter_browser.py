@@ -63,10 +63,6 @@ class Jupyter:
         space = secrets.token_hex(4)
         return f"http://{HOME}:{self.port}/lab/workspaces/{space}/tree/{notebook}?token={self.token}"
 
-    def format(self, *, notebook: str) -> str:
-        """See `address`."""
-        return self.address(notebook)
-
     def write(self, name: str, *cells: str) -> str:
         """Put a notebook of these code cells into the folder; returns its name."""
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
@@ -87,12 +83,11 @@ class Jupyter:
 
 
 @contextmanager
-def jupyter_server(folder: Path, home: Path, *, dark: bool = False) -> Iterator[Jupyter]:
+def jupyter_server(folder: Path, home: Path) -> Iterator[Jupyter]:
     """A JupyterLab on `folder` with its own settings under `home`."""
     settings = home / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": DARK if dark else LIGHT}))
     port, token = free_port(), secrets.token_hex(16)
     rooms = {f"JUPYTER_{name.upper()}_DIR": str(home / name) for name in ("config", "data", "runtime")}
     rooms |= {f"JUPYTERLAB_{name.upper()}_DIR": str(home / name) for name in ("settings", "workspaces")}
@@ -149,9 +144,13 @@ class Faults:
     def watch(self, page: Any) -> None:
         """Listen to everything that `page` reports from now on."""
         page.on("pageerror", lambda error: self.found.append(f"page error: {error}"))
-        page.on("console", lambda message: message.type == "error" and self.found.append(f"console: {message.text}"))
+        page.on("console", self._said)
         page.on("request", lambda request: self._leaving(request.url))
         page.on("websocket", lambda socket: self._leaving(socket.url))
+
+    def _said(self, message: Any) -> None:
+        if message.type == "error":
+            self.found.append(f"console: {message.text}")
 
     def _leaving(self, address: str) -> None:
         parts = urlsplit(address)
@@ -160,11 +159,9 @@ class Faults:
 
 
 @contextmanager
-def browser_page(
-    profile: Path | None = None, viewport: dict[str, int] | None = None, *, faults: Faults | None = None, **options: Any
-) -> Iterator[Any]:
-    """A page with no history; `options` are those of Playwright's `new_context`."""
-    context = browser().new_context(viewport=viewport or VIEWPORT, **options)
+def browser_page(*, faults: Faults | None = None, **options: Any) -> Iterator[Any]:
+    """A page with no history, watched by `faults`; `options` are those of Playwright's `new_context`."""
+    context = browser().new_context(**{"viewport": VIEWPORT, **options})
     try:
         page = context.new_page()
         (faults or Faults()).watch(page)
@@ -197,33 +194,3 @@ def wear(page: Any, theme: str) -> None:
     light = "true" if theme == LIGHT else "false"
     page.wait_for_function("light => document.body.dataset.jpThemeLight === light", arg=light, timeout=30_000)
     page.locator("#jupyterlab-splash").wait_for(state="detached")
-
-
-FIGURES = """() => {
-    const plain = (value) =>
-        Array.isArray(value) || ArrayBuffer.isView(value) ? Array.from(value, plain) : (value ?? null);
-    return [...document.querySelectorAll('.sv-card .js-plotly-plot')].map((plot) => ({
-        card: plot.closest('.sv-card').querySelector('.sv-name').textContent,
-        data: (plot.data ?? []).map((trace) => ({
-            name: trace.name, type: trace.type, x: plain(trace.x), y: plain(trace.y), z: plain(trace.z),
-            text: plain(trace.text),
-        })),
-    }));
-}"""
-
-
-def figures(page: Any) -> dict[str, list[Any]]:
-    """The traces on screen, by card; a card with two figures has the traces of both."""
-    found: dict[str, list[Any]] = {}
-    for figure in page.evaluate(FIGURES):
-        found.setdefault(figure["card"], []).extend(figure["data"])
-    return found
-
-
-def stamps(page: Any) -> dict[str, str]:
-    """The stamp of each card."""
-    pairs = page.evaluate(
-        """() => [...document.querySelectorAll('.sv-card')].map(card =>
-        [card.querySelector('.sv-name').textContent, card.querySelector('.sv-stamp')?.textContent ?? ''])"""
-    )
-    return dict(pairs)

@@ -40,6 +40,28 @@ TEXTS = """(root) => {
     return found;
 }"""
 
+DRAWN_TEXTS = """([root, silent]) => {
+    const kind = CanvasRenderingContext2D.prototype, fill = kind.fillText, found = [];
+    kind.fillText = function (words, x, y, ...rest) {
+        if (!silent) fill.call(this, words, x, y, ...rest);
+        if (!this.canvas.closest(root)) return;
+        const size = this.measureText(words), place = this.getTransform(), box = this.canvas.getBoundingClientRect();
+        const corners = [-size.actualBoundingBoxLeft, size.actualBoundingBoxRight].flatMap((across) =>
+            [-size.actualBoundingBoxAscent, size.actualBoundingBoxDescent].map((down) =>
+                place.transformPoint(new DOMPoint(x + across, y + down))));
+        const scale = box.width / this.canvas.width;
+        const [left, right] = [Math.min, Math.max].map((end) => end(...corners.map((corner) => corner.x)) * scale);
+        const [top, bottom] = [Math.min, Math.max].map((end) => end(...corners.map((corner) => corner.y)) * scale);
+        found.push({
+            words, x: box.x + left, y: box.y + top, width: right - left, height: bottom - top,
+            large: parseFloat(this.font.match(/([\\d.]+)px/)[1]) >= 24,
+        });
+    };
+    dispatchEvent(new Event('resize')); // canvases are painted anew
+    kind.fillText = fill;
+    return found;
+}"""
+
 COMPARE = """async ([withText, without, boxes, scale]) => {
     const pixels = async (encoded) => {
         const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
@@ -86,18 +108,24 @@ def unreadable(page: Any, root: str) -> list[str]:
 
 
 def texts(page: Any, root: str) -> list[Text]:
-    """All visible text inside the elements that `root` selects, measured on screenshots of a page
-    whose `device_scale_factor` is `SHARP`.
+    """All visible text inside the elements that `root` selects, measured on screenshots.
 
-    Text that is disabled, or dimmed because it is stale, is left out, and so is text on a canvas.
+    The page must have a `device_scale_factor` of `SHARP`. Text that is disabled, or dimmed because it is stale, is left
+    out; text on a canvas that is painted anew when the window changes its size is measured too.
     """
     still = page.add_style_tag(content=STILL)
-    boxes = [box for box in page.evaluate(TEXTS, root) if inside(box, page.viewport_size)]
+    boxes = page.evaluate(DRAWN_TEXTS, [root, False])
+    page.wait_for_timeout(500)  # plotly looks at its size too
+    boxes += page.evaluate(TEXTS, root)
+    boxes = [box for box in boxes if inside(box, page.viewport_size)]
     with_text = page.screenshot()
     blank = page.add_style_tag(content=WITHOUT_TEXT)
+    page.evaluate(DRAWN_TEXTS, [root, True])
+    page.wait_for_timeout(500)
     without = page.screenshot()
     for sheet in (blank, still):
         sheet.evaluate("style => style.remove()")
+    page.evaluate(DRAWN_TEXTS, [root, False])
     encoded = [base64.b64encode(image).decode() for image in (with_text, without)]
     contrasts = page.evaluate(COMPARE, [*encoded, boxes, SHARP])
     return [

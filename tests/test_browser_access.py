@@ -2,7 +2,7 @@
 
 import pytest
 from accessibility import serious_faults
-from jupyter_browser import DARK, LIGHT, browser_page, wear
+from jupyter_browser import DARK, LIGHT, Faults, browser_page, wear
 from screen_contrast import SHARP, texts, unreadable
 
 pytestmark = pytest.mark.browser
@@ -10,6 +10,16 @@ pytestmark = pytest.mark.browser
 SCREEN = """<body style="background: #ffffff; font: 16px sans-serif">
 <p style="color: #767676">enough</p><p style="color: #949494">too pale</p>
 <p style="color: #949494; font-size: 30px">large</p><p style="color: #949494">\u25cf</p><button disabled>idle</button>
+<canvas width="200" height="60"></canvas>
+<script>
+addEventListener('resize', () => {
+    const pen = document.querySelector('canvas').getContext('2d');
+    pen.clearRect(0, 0, 200, 60);
+    pen.font = '16px sans-serif';
+    pen.fillStyle = '#949494';
+    pen.fillText('painted', 20, 30);
+});
+</script>
 <svg><rect width="200" height="40" fill="#111111"/><text x="9" y="25" style="fill: #5f5f5f">drawn</text></svg>"""
 
 HERE = """() => {
@@ -67,7 +77,19 @@ def test_contrast_is_measured_on_the_screen():
     assert measured["enough"].contrast == pytest.approx(4.54, abs=0.05)
     assert measured["too pale"].contrast == pytest.approx(3.03, abs=0.1)
     assert measured["drawn"].contrast == pytest.approx(2.96, abs=0.1)
-    assert [words.partition(":")[0] for words in pale] == ["too pale", "drawn"]
+    assert sorted(words.partition(":")[0] for words in pale) == ["drawn", "painted", "too pale"]
+
+
+def test_faults_of_a_page_are_noticed():
+    faults = Faults()
+    with browser_page(faults=faults) as page:
+        page.set_content(
+            "<script>console.error('said'); fetch('http://nowhere.invalid/x'); throw Error('broke')</script>"
+        )
+        page.wait_for_timeout(500)
+    kinds = [fault.partition(":")[0] for fault in faults.found]
+    assert {"console", "page error", "request"} <= set(kinds)
+    assert "request: http://nowhere.invalid/x" in faults.found
 
 
 def test_axe_finds_faults_where_there_are_some():
