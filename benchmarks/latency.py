@@ -28,7 +28,7 @@ from rich.table import Table
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))  # the server and the page are those of the browser tests
 
-from jupyter_browser import browser, browser_page, jupyter_server  # noqa: E402
+from jupyter_browser import Jupyter, browser, browser_page, jupyter_server  # noqa: E402
 from lab_page import LabPage, open_lab  # noqa: E402
 
 PACKAGES = ("torch", "jupyterlab", "ipywidgets", "anywidget", "plotly", "playwright")
@@ -166,22 +166,37 @@ def row(name: str, length: int, milliseconds: list[float]) -> dict[str, Any]:
     }
 
 
+def opening_task(server: Jupyter, notebook: str) -> float:
+    """The longest main-thread task between running a notebook's cells and all results being there."""
+    with browser_page() as page:
+        page.add_init_script(WATCH_TASKS)
+        open_lab(page, server, notebook).settle()
+        longest: float = page.evaluate(LONGEST_TASK)
+    server.end_kernel(notebook)
+    return longest
+
+
 def measure(options: argparse.Namespace, home: Path) -> dict[str, Any]:
     """Open the lab and take all steps."""
     folder = shutil.copytree(ROOT / "notebooks", home / "notebooks")
-    with jupyter_server(folder, home) as server, browser_page() as page:
-        page.add_init_script(WATCH_TASKS)
-        lab = open_lab(page, server)
-        lab.settle()
-        opening = page.evaluate(LONGEST_TASK)
-        instant = instant_steps(lab, length=options.instant_length, steps=options.steps)
-        longest = page.evaluate(LONGEST_TASK)
-        answers = answer_steps(lab, length=options.answer_length, steps=options.answer_steps)
-        longest_asking = page.evaluate(LONGEST_TASK)
-        threads = lab.ask("__import__('torch').get_num_threads()")
-        rows = [row(name, options.instant_length, values) for name, values in instant.items()]
-        rows += [row(name, options.answer_length, values) for name, values in answers.items()]
-    tasks = {"while opening": opening, "instant panels": longest, "model panels": longest_asking}
+    with jupyter_server(folder, home) as server:
+        alone = server.write("lab.ipynb", "from selfextend_viz import lab", "app = lab()\napp")
+        tasks = {
+            "opening the lab": opening_task(server, alone),
+            "opening notebooks/00_lab.ipynb, which ends on a snapshot": opening_task(server, "00_lab.ipynb"),
+        }
+        with browser_page() as page:
+            page.add_init_script(WATCH_TASKS)
+            lab = open_lab(page, server, alone)
+            lab.settle()
+            page.evaluate(LONGEST_TASK)
+            instant = instant_steps(lab, length=options.instant_length, steps=options.steps)
+            tasks["steps of the instant panels"] = page.evaluate(LONGEST_TASK)
+            answers = answer_steps(lab, length=options.answer_length, steps=options.answer_steps)
+            tasks["steps of the model panels"] = page.evaluate(LONGEST_TASK)
+            threads = lab.ask("__import__('torch').get_num_threads()")
+    rows = [row(name, options.instant_length, values) for name, values in instant.items()]
+    rows += [row(name, options.answer_length, values) for name, values in answers.items()]
     return {"threads": threads, "rows": rows, "longest_main_thread_task_ms": tasks}
 
 
