@@ -25,7 +25,7 @@ FLOORS = {
 }
 HOMES_OF_LIBRARIES = {
     "transformers": ("patch", "demo", "checkpoints"),
-    "flash_attn": ("attention.flash",),
+    "flash_attn": ("attention.flash_attn_kernels",),
     "triton": (
         "attention.fused_decode_kernels",
         "attention.fused_kernels",

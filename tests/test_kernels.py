@@ -9,7 +9,8 @@ import torch
 from einops import repeat
 
 from selfextend_viz.attention import attend, flash, kernels
-from selfextend_viz.attention.flash import KERNELS, flash_attn_band, kernel_for, probe
+from selfextend_viz.attention.flash import KERNELS, kernel_for, probe
+from selfextend_viz.attention.flash_attn_kernels import FLASH_ATTN, flash_attn_band, flash_attn_tile
 from selfextend_viz.attention.kernels import Kernel
 from selfextend_viz.positions import SelfExtend
 
@@ -175,7 +176,7 @@ def stand_in(monkeypatch):
 
 @pytest.mark.parametrize("softcap", [None, 2.0])
 def test_flash_attn_runs_each_band_in_one_call(monkeypatch, stand_in, softcap):
-    monkeypatch.setattr(flash, "KERNELS", (dataclasses.replace(on_cpu(flash.FLASH_ATTN), multiple=1),))
+    monkeypatch.setattr(flash, "KERNELS", (dataclasses.replace(on_cpu(FLASH_ATTN), multiple=1),))
     for keys in (1, 2, 40):
         for queries in sorted({1, keys // 2, keys} - {0}):
             for window in (0, 1, 7, 39, 40, 50):
@@ -189,7 +190,7 @@ def test_flash_attn_runs_each_band_in_one_call(monkeypatch, stand_in, softcap):
 @pytest.mark.parametrize(("rows", "keys", "causal"), TILES)
 def test_flash_attn_tiles(stand_in, rows, keys, causal):
     query, key, value = tensors(2, 4, 2, rows, keys)
-    output, lse = flash.flash_attn_tile(query, key, value, causal=causal, scale=0.3)
+    output, lse = flash_attn_tile(query, key, value, causal=causal, scale=0.3)
     expected, expected_lse = reference(query, key, value, scale=0.3, seen=square(rows, keys, causal))
     torch.testing.assert_close(output.double(), expected, rtol=0, atol=1e-5)
     torch.testing.assert_close(lse.double(), expected_lse, rtol=0, atol=1e-5)

@@ -7,7 +7,7 @@ the gradients of query, key and value, in their shapes. Tiles are rectangles or 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from einops import rearrange
@@ -20,8 +20,8 @@ from selfextend_viz.attention.kernels import (
     Kernel,
     check_tile,
     first_fitting,
+    refusal_of,
     rows_of_memory,
-    said_by,
 )
 from selfextend_viz.attention.logits import scaled_products
 
@@ -164,9 +164,5 @@ def probe_backward(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> 
     """Run a kernel once on two grouped heads of two tokens; None if it works, else what it said."""
     query = torch.ones(1, 2, 2, 16, dtype=dtype, device=device)
     lse = torch.ones(1, 2, 2, dtype=torch.promote_types(dtype, torch.float32), device=device)
-    try:
-        with torch.no_grad():
-            kernel.tile(query, query, query[:, :1], query[:, :1], query, lse, causal=True, scale=0.25, softcap=None)
-    except (ImportError, AttributeError, RuntimeError, NotImplementedError, TypeError) as error:
-        return said_by(error)
-    return None
+    tensors = (query, query, query[:, :1], query[:, :1], query, lse)
+    return refusal_of(partial(kernel.tile, *tensors, causal=True, scale=0.25, softcap=None))

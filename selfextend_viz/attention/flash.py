@@ -7,10 +7,7 @@ one small mask hides the corners: that costs some pairs and saves the copies tha
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import chain
 
@@ -19,7 +16,8 @@ from torch import Tensor
 
 from selfextend_viz.attention.backward import Differentiable, differentiable_attention, requires_gradients
 from selfextend_viz.attention.backward_kernels import backward_kernel_for
-from selfextend_viz.attention.kernels import HALF, TORCH_KERNELS, Kernel, first_fitting, said_by, slanted_mask
+from selfextend_viz.attention.flash_attn_kernels import FLASH_ATTN
+from selfextend_viz.attention.kernels import TORCH_KERNELS, Kernel, first_fitting, refusal_of, slanted_mask
 from selfextend_viz.attention.logits import PartRotate, Rotate
 from selfextend_viz.attention.merge import Merged, fold
 from selfextend_viz.attention.plan import reached, tile_plan
@@ -220,81 +218,9 @@ def probe(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> str | Non
     """Run a kernel once on two grouped heads of two tokens; None if it works, else what it said."""
     query = torch.ones(1, 2, 2, 16, dtype=dtype, device=device)
     key = query[:, :1]
-    try:
-        with torch.no_grad():
-            if kernel.band is not None:
-                kernel.band(query, key, key, nearest=0, beyond=None, scale=0.25, softcap=None)
-            else:
-                kernel.tile(query, key, key, causal=True, scale=0.25, softcap=None)
-    except (ImportError, AttributeError, RuntimeError, NotImplementedError, TypeError) as error:
-        return said_by(error)
-    return None
+    if kernel.band is not None:
+        return refusal_of(partial(kernel.band, query, key, key, nearest=0, beyond=None, scale=0.25, softcap=None))
+    return refusal_of(partial(kernel.tile, query, key, key, causal=True, scale=0.25, softcap=None))
 
 
-@dataclass(frozen=True)
-class _Interval:
-    """A band in the terms of a kernel whose causal mask is aligned to the bottom right."""
-
-    first_row: int
-    first_key: int
-    last_key: int
-    window: tuple[int, int]
-
-
-def _bottom_right(queries: int, keys: int, nearest: int, beyond: int | None) -> _Interval:
-    first_row = max(keys - queries, nearest)
-    first_key = 0 if beyond is None else max(0, first_row - beyond + 1)
-    return _Interval(first_row, first_key, keys - nearest, (-1 if beyond is None else beyond - nearest - 1, 0))
-
-
-def flash_attn_band(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    *,
-    nearest: int,
-    beyond: int | None,
-    scale: float,
-    softcap: float | None,
-) -> tuple[int, Tensor, Tensor]:
-    """A whole band in one call of the flash_attn package, whose causal mask is aligned to the bottom right.
-
-    Returns
-    -------
-    tuple
-        The first key-axis slot that has a row, the output ``[batch, heads, rows, head_dim]`` of the rows from there
-        on, and its log-sum-exp ``[batch, heads, rows]``.
-    """
-    flash_attn_func = importlib.import_module("flash_attn").flash_attn_func
-    queries, keys = query.shape[2], key.shape[2]
-    cut = _bottom_right(queries, keys, nearest, beyond)
-    rows = query[:, :, cut.first_row - (keys - queries) :].transpose(1, 2)
-    columns = [tensor[:, :, cut.first_key : cut.last_key].transpose(1, 2) for tensor in (key, value)]
-    output, lse, _ = flash_attn_func(
-        rows,
-        *columns,
-        softmax_scale=scale,
-        causal=True,
-        window_size=cut.window,
-        softcap=softcap or 0.0,
-        return_attn_probs=True,
-    )
-    return cut.first_row, output.transpose(1, 2), lse[..., : rows.shape[1]]
-
-
-def flash_attn_tile(
-    query: Tensor, key: Tensor, value: Tensor, *, causal: bool, scale: float, softcap: float | None = None
-) -> tuple[Tensor, Tensor]:
-    """One tile through the flash_attn package."""
-    flash_attn_func = importlib.import_module("flash_attn").flash_attn_func
-    tensors = [tensor.transpose(1, 2) for tensor in (query, key, value)]
-    output, lse, _ = flash_attn_func(
-        *tensors, softmax_scale=scale, causal=causal, softcap=softcap or 0.0, return_attn_probs=True
-    )
-    return output.transpose(1, 2), lse[..., : query.shape[2]]
-
-
-FLASH_ATTN = Kernel(
-    "flash_attn", "cuda", HALF, flash_attn_tile, multiple=8, largest=256, softcaps=True, band=flash_attn_band
-)
 KERNELS = (FLASH_ATTN, *TORCH_KERNELS)

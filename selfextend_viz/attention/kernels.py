@@ -29,8 +29,8 @@ __all__ = [
     "cudnn_tile",
     "efficient_tile",
     "first_fitting",
+    "refusal_of",
     "rows_of_memory",
-    "said_by",
     "slanted_mask",
 ]
 
@@ -128,9 +128,14 @@ def rows_of_memory(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(tensor if tensor.stride(-1) == 1 else tensor.contiguous() for tensor in tensors)
 
 
-def said_by(error: Exception) -> str:
-    """Why a kernel that raised on a tiny call is not available."""
-    return f"is not available: {(str(error) or type(error).__name__).splitlines()[0]}"
+def refusal_of(tiny_call: Callable[[], Any]) -> str | None:
+    """Run a kernel once, without gradients; None if it works, else why it is not available, in its own first line."""
+    try:
+        with torch.no_grad():
+            tiny_call()
+    except (ImportError, AttributeError, RuntimeError, NotImplementedError, TypeError) as error:
+        return f"is not available: {(str(error) or type(error).__name__).splitlines()[0]}"
+    return None
 
 
 def _one_key_head_each(query: Tensor, *shared: Tensor) -> tuple[Tensor, ...]:

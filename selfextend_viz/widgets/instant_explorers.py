@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from selfextend_viz.plots import explain_pair, map_state, plot_reach, reach_sentence
 from selfextend_viz.positions import SelfExtend
+from selfextend_viz.widgets.card import CardKind
 from selfextend_viz.widgets.control_bar import ControlBar
 from selfextend_viz.widgets.controls import LabState
 from selfextend_viz.widgets.explorer import HEIGHT, Explorer
@@ -22,14 +24,48 @@ PAGE_HEIGHT = 470
 NUMBERS = ("length", "group_size", "neighbor_window")
 
 
-class FormulaExplorer(Explorer):
+class FormulaExplorer(Explorer, metaclass=CardKind):
     """An explorer that needs no model: N, G, w_n and L are all free."""
+
+    view: PageView
+    """What its page shows."""
+
+    @staticmethod
+    @abstractmethod
+    def frame(values: dict[str, Any], *, context_length: int) -> dict[str, Any]:
+        """What the page shows where its sliders have these values, with a sentence."""
 
     def __init__(self, state: LabState, card: Any) -> None:
         state.formula_only = True
         self.bar = ControlBar(state, fact="", on_stop=lambda: None, has_model=False)
         self.panel = card
         super().__init__(state, self.bar, self.bar.words, [card])
+
+    def to_html(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        lengths: Iterable[int] | None = None,
+        group_sizes: Iterable[int] | None = None,
+        neighbor_windows: Iterable[int] | None = None,
+    ) -> Path:
+        """Write a page whose sliders work without a kernel, at the current L.
+
+        Parameters
+        ----------
+        path
+            Where to.
+        lengths, group_sizes, neighbor_windows
+            The sliders' stops; powers of two around the current numbers when left out.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a number is out of range, or the page would be larger than 6 MB.
+        """
+        controls = self.page_controls(lengths, group_sizes, neighbor_windows)
+        frames = all_frames(controls, partial(self.frame, context_length=self.state.context_length))
+        return self.write(path, {"controls": controls, "frames": frames, "views": (self.view,)})
 
     def page_controls(
         self,
@@ -60,45 +96,19 @@ class PositionExplorer(FormulaExplorer):
         "Each cell is a query (row) and a key (column); its colour is how far away the key is said to be. Orange is "
         "a distance that training never showed. Self-Extend keeps near keys exact and lets far ones share positions."
     )
+    view = PageView("map", "Position map", "map", PAGE_HEIGHT)
 
     def __init__(self, state: LabState) -> None:
         super().__init__(state, PositionPanel(state, height=HEIGHT))
 
-    def to_html(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        lengths: Iterable[int] | None = None,
-        group_sizes: Iterable[int] | None = None,
-        neighbor_windows: Iterable[int] | None = None,
-    ) -> Path:
-        """Write a page whose sliders work without a kernel, at the current L.
-
-        Parameters
-        ----------
-        path
-            Where to.
-        lengths, group_sizes, neighbor_windows
-            The sliders' stops; powers of two around the current numbers when left out.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a number is out of range, or the page would be larger than 6 MB.
-        """
-        controls = self.page_controls(lengths, group_sizes, neighbor_windows)
-        frames = all_frames(controls, partial(position_frame, context_length=self.state.context_length))
-        view = PageView("map", "Position map", "map", PAGE_HEIGHT)
-        return self.write(path, {"controls": controls, "frames": frames, "views": (view,)})
-
-
-def position_frame(values: dict[str, Any], *, context_length: int) -> dict[str, Any]:
-    """The map of one setting, and its farthest pair in words."""
-    length, group_size, window = numbers_of(values, *NUMBERS)
-    method = SelfExtend(group_size, window)
-    told = explain_pair(method, length - 1, 0, context_length)
-    words = f"<b>{method}</b>: {told}. <b>Plain RoPE</b> says {length - 1:,}."
-    return {"map": map_state(method, length, context_length=context_length, row=length - 1), WORDS: {"map": words}}
+    @staticmethod
+    def frame(values: dict[str, Any], *, context_length: int) -> dict[str, Any]:
+        """The map of one setting, and its farthest pair in words."""
+        length, group_size, window = numbers_of(values, *NUMBERS)
+        method = SelfExtend(group_size, window)
+        told = explain_pair(method, length - 1, 0, context_length)
+        words = f"<b>{method}</b>: {told}. <b>Plain RoPE</b> says {length - 1:,}."
+        return {"map": map_state(method, length, context_length=context_length, row=length - 1), WORDS: {"map": words}}
 
 
 class ReachExplorer(FormulaExplorer):
@@ -109,49 +119,23 @@ class ReachExplorer(FormulaExplorer):
         "Each cell is a setting; its colour is the longest text whose told positions all stay below L. Hatched "
         "settings do not carry N tokens. The authors' rule keeps a margin, since large positions are trained least."
     )
+    view = PageView("reach", "Reach", "plotly", PAGE_HEIGHT)
 
     def __init__(self, state: LabState) -> None:
         super().__init__(state, ReachPanel(state, height=HEIGHT))
 
-    def to_html(
-        self,
-        path: str | os.PathLike[str],
-        *,
-        lengths: Iterable[int] | None = None,
-        group_sizes: Iterable[int] | None = None,
-        neighbor_windows: Iterable[int] | None = None,
-    ) -> Path:
-        """Write a page whose sliders work without a kernel, at the current L.
-
-        Parameters
-        ----------
-        path
-            Where to.
-        lengths, group_sizes, neighbor_windows
-            The sliders' stops; powers of two around the current numbers when left out.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If a number is out of range, or the page would be larger than 6 MB.
-        """
-        controls = self.page_controls(lengths, group_sizes, neighbor_windows)
-        frames = all_frames(controls, partial(reach_frame, context_length=self.state.context_length))
-        view = PageView("reach", "Reach", "plotly", PAGE_HEIGHT)
-        return self.write(path, {"controls": controls, "frames": frames, "views": (view,)})
-
-
-def reach_frame(values: dict[str, Any], *, context_length: int) -> dict[str, Any]:
-    """The reach map with one setting in it, and whether that carries N, in words."""
-    length, group_size, window = numbers_of(values, *NUMBERS)
-    numbers = {
-        "context_length": context_length,
-        "length": length,
-        "group_size": group_size,
-        "neighbor_window": window,
-    }
-    figure = plot_reach(**numbers)
-    return {
-        "reach": figure_state(figure, partial(for_card, height=PAGE_HEIGHT)),
-        WORDS: {"reach": reach_sentence(**numbers)},
-    }
+    @staticmethod
+    def frame(values: dict[str, Any], *, context_length: int) -> dict[str, Any]:
+        """The reach map with one setting in it, and whether that carries N, in words."""
+        length, group_size, window = numbers_of(values, *NUMBERS)
+        numbers = {
+            "context_length": context_length,
+            "length": length,
+            "group_size": group_size,
+            "neighbor_window": window,
+        }
+        figure = plot_reach(**numbers)
+        return {
+            "reach": figure_state(figure, partial(for_card, height=PAGE_HEIGHT)),
+            WORDS: {"reach": reach_sentence(**numbers)},
+        }
