@@ -170,8 +170,8 @@ def browser_page(*, faults: Faults | None = None, **options: Any) -> Iterator[An
         context.close()
 
 
-def run_all(page: Any, address: str) -> None:
-    """Open a notebook, wait for its kernel, and run all its cells."""
+def await_kernel(page: Any, address: str) -> None:
+    """Open a notebook and wait for its kernel."""
     page.goto(address)
     page.wait_for_function("window.jupyterapp !== undefined", timeout=60_000)
     page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=60_000)
@@ -180,12 +180,12 @@ def run_all(page: Any, address: str) -> None:
         const kernel = panel?.sessionContext?.session?.kernel; return kernel?.status === 'idle'; }""",
         timeout=90_000,
     )
-    page.evaluate(
-        """() => {
-            performance.mark('run all');
-            return window.jupyterapp.commands.execute('notebook:run-all-cells');
-        }"""
-    )
+
+
+def run_all(page: Any, address: str) -> None:
+    """Open a notebook, wait for its kernel, and run all its cells."""
+    await_kernel(page, address)
+    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
 
 
 def wear(page: Any, theme: str) -> None:

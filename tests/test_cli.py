@@ -370,7 +370,7 @@ class TestNotebook:
         path = start.find_notebook(None)
         written = nbformat.read(path, as_version=4)
         nbformat.validate(written)
-        assert [cell.cell_type for cell in written.cells] == ["markdown", "code", "code"]
+        assert [cell.cell_type for cell in written.cells] == ["markdown", "code", "markdown"]
         path.write_text("mine")
         assert start.find_notebook(None).read_text() == "mine"
 

@@ -1,5 +1,6 @@
 """The lab's worker: the newest job wins, nothing is lost, and it can always be stopped."""
 
+import gc
 import subprocess
 import sys
 import threading
@@ -39,6 +40,27 @@ def test_a_job_runs_to_its_end_and_reports_each_step():
     assert seen == [("a", 0), ("a", 1), ("a", 2)]
     assert [report.state for report in reports] == ["waiting", "running", "running", "running", "running", "finished"]
     assert [report.progress.done for report in reports[1:]] == [0, 1, 2, 3, 3]
+
+
+@pytest.mark.parametrize("end", ["finish", "stop", "fail", "close"])
+def test_what_was_there_before_is_not_collected_while_work_is_under_way(worker, end):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def job():
+        begun.set()
+        go_on.wait(5)
+        if end == "fail":
+            raise ValueError("no")
+        yield Progress(1, 1, "done")
+
+    worker.submit(job)
+    begun.wait(5)
+    assert gc.get_freeze_count() > 1000
+    if end in ("stop", "close"):
+        getattr(worker, end)()
+    go_on.set()
+    worker.wait(5)
+    assert gc.get_freeze_count() == 0
 
 
 def test_of_twelve_fast_changes_only_the_last_runs(worker):

@@ -26,9 +26,10 @@ def test_it_is_committed_without_outputs(path):
     assert not [cell for cell in notebook.cells if cell.get("outputs") or cell.get("execution_count")]
 
 
-def test_the_lab_notebook_shows_the_lab_and_a_plain_figure():
+def test_the_lab_notebook_shows_the_lab_and_tells_of_the_plain_figure():
     (path,) = [path for path in NOTEBOOKS if path.stem == "00_lab"]
-    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    assert len(cells) == 2
-    assert "app = lab()" in cells[0].source
-    assert "app.snapshot()" in cells[1].source
+    title, opened, kept = nbformat.read(path, as_version=4).cells
+    assert title.cell_type == kept.cell_type == "markdown"
+    assert opened.cell_type == "code"
+    assert "app = lab()" in opened.source
+    assert "app.snapshot()" in kept.source

@@ -20,9 +20,11 @@ REPOSITORY_NOTEBOOK = Path("notebooks/00_lab.ipynb")
 NEW_NOTEBOOK = Path("selfextend_lab.ipynb")
 TITLE_CELL = """# The Self-Extend lab
 
-Run the two cells below (*Run, Run All Cells*), then drag **G** and **w_n**. For your own model:
+Run the cell below (*Run, Run All Cells*), then drag **G** and **w_n**. For your own model:
 `model, tokenizer = selfextend_viz.load_model("a folder or a hub id")`, and `lab(model, tokenizer)`."""
-CODE_CELLS = ("from selfextend_viz import lab\n\napp = lab()\napp", "app.snapshot()")
+LAB_CELL = "from selfextend_viz import lab\n\napp = lab()\napp"
+SNAPSHOT_CELL = """The lab needs a running kernel. For print, or to keep in a saved notebook, `app.snapshot()` in a new
+cell gives what it shows now as a plain plotly figure."""
 
 
 def lab(
@@ -88,21 +90,20 @@ def jupyter_command(notebook: Path, *, port: int | None, browser: bool) -> list[
 
 
 def new_notebook() -> dict[str, Any]:
-    """Three cells, as in the repository's notebook: what it is, the lab, and a figure that stays without a kernel."""
-    cells: list[dict[str, Any]] = [
-        {"cell_type": "markdown", "id": "title", "metadata": {}, "source": TITLE_CELL.splitlines(keepends=True)}
+    """Three cells, as in the repository's notebook: what it is, the lab, and how to keep what it shows."""
+    code: dict[str, Any] = {"cell_type": "code", "execution_count": None, "outputs": []}
+    cells = [
+        cell_of("title", TITLE_CELL, {"cell_type": "markdown"}),
+        cell_of("lab", LAB_CELL, code),
+        cell_of("snapshot", SNAPSHOT_CELL, {"cell_type": "markdown"}),
     ]
-    for number, source in enumerate(CODE_CELLS, start=1):
-        cell: dict[str, Any] = {
-            "cell_type": "code",
-            "id": f"code-{number}",
-            "metadata": {},
-            "execution_count": None,
-            "outputs": [],
-        }
-        cells.append({**cell, "source": source.splitlines(keepends=True)})
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def cell_of(name: str, source: str, kind: dict[str, Any]) -> dict[str, Any]:
+    """A cell of a notebook file."""
+    return {**kind, "id": name, "metadata": {}, "source": source.splitlines(keepends=True)}
 
 
 def train_demo(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,10 +17,21 @@ from selfextend_viz.widgets.results import Results, Setting
 from selfextend_viz.widgets.steps import Step
 from selfextend_viz.widgets.strip import Strip
 from selfextend_viz.widgets.strip_state import State, with_answer
+from selfextend_viz.widgets.strip_work import STRIP
 from selfextend_viz.widgets.work import LabWork
 
 STORED = "stored"
 AT_REST = "Formula only, at L = {:,}. Untick it to ask the model again."
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A step that is to be done, with what the worker reports before and after it."""
+
+    step: Step
+    before: Progress
+    after: Progress
+    cells_to_come: int
 
 
 class ModelSide:
@@ -95,33 +107,45 @@ class ModelSide:
         plan = self.work.plan(setting, asked)
         known = [step for step in plan if self.work.remembers(step)]
         for step in known:
-            if step.kind == "strip":
+            if step.kind == STRIP:
                 strip = with_answer(strip, step.label, self.work.run(step))
         if any(row["digits"] is not None for row in strip["rows"]):
             yield Progress(0, len(plan), "", show=partial(self._show_strip, strip))
-        keys = {step.key for step in known}
-        yield from self._fill(setting, strip, plan, keys, of_strip=True)
+        pieces = self.pieces(plan)
+        yield from self._fill(setting, strip, [piece for piece in pieces if piece.step.kind == STRIP])
         cells = [self.work.run(step) for step in known if step.kind == "cell"]
-        yield Progress(0, len(plan), "", show=partial(self._begin, setting, cells))
-        yield from self._fill(setting, strip, plan, keys, of_strip=False)
+        if cells:
+            yield Progress(0, len(plan), "", show=partial(self._begin, setting, cells))
+        yield from self._fill(setting, strip, [piece for piece in pieces if piece.step.kind != STRIP])
 
-    def _fill(
-        self, setting: Setting, strip: State, plan: list[Step], known: set[Any], *, of_strip: bool
-    ) -> Iterator[Progress]:
-        for number, step in enumerate(plan):
-            if (step.kind == "strip") != of_strip or (step.key in known and step.kind != "divergence"):
-                continue
-            yield Progress(number, len(plan), step.message)
-            answer = self.work.run(step)
-            if step.kind == "strip":
+    def pieces(self, plan: list[Step]) -> list[Piece]:
+        """What is to be done of a plan; attention logits that are known count, for they are shown in their turn."""
+        todo = [step for step in plan if step.kind == "divergence" or not self.work.remembers(step)]
+        known = len(plan) - len(todo)
+        tokens = [0 if self.work.remembers(step) else step.tokens for step in todo]
+        left = [sum(tokens[number:]) for number in range(len(todo) + 1)]
+        return [
+            Piece(
+                step,
+                before=Progress(known + number, len(plan), step.message, work_left=left[number]),
+                after=Progress(known + number + 1, len(plan), step.message, work_left=left[number + 1]),
+                cells_to_come=sum(later.kind == "cell" for later in todo[number + 1 :]),
+            )
+            for number, step in enumerate(todo)
+        ]
+
+    def _fill(self, setting: Setting, strip: State, pieces: list[Piece]) -> Iterator[Progress]:
+        for piece in pieces:
+            yield piece.before
+            step, answer = piece.step, self.work.run(piece.step)
+            if step.kind == STRIP:
                 strip = with_answer(strip, step.label, answer)
                 show = partial(self._show_strip, strip)
             elif step.kind == "divergence":
                 show = partial(self._show_divergence, answer, setting)
             else:
-                to_come = sum(later.kind == "cell" for later in plan[number + 1 :])
-                show = partial(self._show_cell, answer, to_come=to_come)
-            yield Progress(number + 1, len(plan), step.message, show=show)
+                show = partial(self._show_cell, answer, setting, to_come=piece.cells_to_come)
+            yield replace(piece.after, show=show)
 
     def check_stored(self) -> None:
         """Set stored results aside if they are not of this model's weights."""
@@ -145,7 +169,10 @@ class ModelSide:
         self.divergence.show_rows(rows, setting)
         self.divergence.mark("live")
 
-    def _show_cell(self, row: PasskeyRow, *, to_come: int) -> None:
+    def _show_cell(self, row: PasskeyRow, setting: Setting, *, to_come: int) -> None:
+        if self.passkey.setting != setting or not self.passkey.stamp.startswith(("live", STORED)):
+            self._begin(setting, [row])  # drawn once, with its first cell; until then the old grid stands dimmed
+            return
         self.passkey.show_cells([row])
         if self.passkey.stamp.startswith(STORED):
             self.passkey.mark(f"{STORED}, {to_come} cells to come" if to_come else "live")

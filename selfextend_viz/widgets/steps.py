@@ -11,7 +11,8 @@ from typing import Any
 class Step:
     """One piece of work: `compute` takes a moment and returns what a panel of this `kind` shows.
 
-    ``key`` is what the answer is remembered by; ``label`` the condition it belongs to.
+    ``key`` is what the answer is remembered by; ``label`` the condition it belongs to; ``tokens`` is what it costs, as
+    the number of tokens that the model reads for it.
     """
 
     kind: str
@@ -19,3 +20,4 @@ class Step:
     message: str
     key: Hashable
     compute: Callable[[], Any]
+    tokens: int

@@ -64,6 +64,7 @@ class StripWork:
                 f"Asking {name} for the key at N = {setting.length:,}",
                 (STRIP, str(condition), setting.length, setting.context_length, asked),
                 partial(self._answer, setting, asked, condition),
+                setting.length,
             )
 
     def ranking(self) -> tuple[RetrievalRow, ...]:

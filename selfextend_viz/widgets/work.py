@@ -20,6 +20,8 @@ from selfextend_viz.widgets.strip_work import StripWork
 DEPTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 LENGTHS = 5
 QUERIES = 64
+READINGS = 8
+"""How many readings of its prompt the attention logits of all heads take as long as."""
 
 
 class Subject:
@@ -135,11 +137,12 @@ class LabWork:
         """The attention logits of all heads at N."""
         key = ("divergence", str(setting.method), setting.length)
         message = f"Looking at the attention logits at N = {setting.length:,}"
-        return Step("divergence", str(setting.method), message, key, partial(self._divergence, setting))
+        work = partial(self._divergence, setting)
+        return Step("divergence", str(setting.method), message, key, work, READINGS * setting.length)
 
     def cell_steps(self, setting: Setting) -> Iterator[Step]:
-        """The grid's cells, longest first, Self-Extend's before the two it is compared with."""
-        for length in reversed(grid_lengths(setting.length, setting.context_length)):
+        """The grid's cells, quickest first, Self-Extend's before the two it is compared with."""
+        for length in grid_lengths(setting.length, setting.context_length):
             for depth in DEPTHS:
                 for condition in (setting.method, STOCK, BLINDFOLD):
                     yield Step(
@@ -148,6 +151,7 @@ class LabWork:
                         f"Pass key: {spoken(condition)} at {length:,} tokens, depth {depth:.0%}",
                         ("cell", str(condition), length, depth),
                         partial(self._cell, condition, length, depth),
+                        self.trials * length,
                     )
 
     def _divergence(self, setting: Setting) -> tuple[LogitRow | HeadRow | OutputRow, ...]:

@@ -1,5 +1,8 @@
 // Loads plotly once for all figures of the page, keeps figures as wide as their cards, and gives figures and controls
 // names that a screen reader can say.
+// Chromium compiles a script that begins with this line on another thread, and so need not hold the page meanwhile.
+const COMPILED_ASIDE = "//# allFunctionsCalledOnLoad\n";
+
 function initialize({ model }) {
     const page = globalThis;
     if (!page.selfextendVizPlotly) {
@@ -9,7 +12,8 @@ function initialize({ model }) {
     }
     if (page.selfextendVizPlotly.loading) return;
     page.selfextendVizPlotly.loading = true;
-    const address = URL.createObjectURL(new Blob([model.get("_plotly")], { type: "text/javascript" }));
+    const source = [COMPILED_ASIDE, model.get("_plotly")];
+    const address = URL.createObjectURL(new Blob(source, { type: "text/javascript" }));
     page.selfextendVizPlotly.resolve(import(address).finally(() => URL.revokeObjectURL(address)));
 }
 
