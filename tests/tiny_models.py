@@ -261,16 +261,24 @@ def tiny_cohere2() -> Any:
     return _of(Cohere2ForCausalLM, Cohere2Config, **_ALTERNATING)()
 
 
+_LATENT = {
+    "num_key_value_heads": 4,
+    "kv_lora_rank": 16,
+    "q_lora_rank": 16,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 8,
+}
+
+
 def tiny_deepseek_v2() -> Any:
     """Latent attention."""
-    sizes = {"kv_lora_rank": 16, "q_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8}
-    return _of(DeepseekV2ForCausalLM, DeepseekV2Config, **sizes, n_routed_experts=4, moe_intermediate_size=16)()
+    return _of(DeepseekV2ForCausalLM, DeepseekV2Config, **_LATENT, first_k_dense_replace=2)()
 
 
 def tiny_deepseek_v3() -> Any:
     """Latent attention."""
-    sizes = {"kv_lora_rank": 16, "q_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8}
-    return _of(DeepseekV3ForCausalLM, DeepseekV3Config, **sizes, first_k_dense_replace=2)()
+    return _of(DeepseekV3ForCausalLM, DeepseekV3Config, **_LATENT, first_k_dense_replace=2)()
 
 
 def tiny_llama4() -> Any:

@@ -124,9 +124,7 @@ def register() -> None:
     AttentionMaskInterface.register(IMPLEMENTATION, key_positions)
 
 
-def _bands(
-    module: Any, block: Block | None, forward: Forward, window: int | None
-) -> tuple[tuple[Band, ...], Rotate]:
+def _bands(module: Any, block: Block | None, forward: Forward, window: int | None) -> tuple[tuple[Band, ...], Rotate]:
     if block is not None:
         _check_reach(block, forward.reading)
     if block is None or block.plain:

@@ -1,0 +1,135 @@
+"""Every architecture: the formula, padding, decoding and caches, and that the model comes back as it was."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from architecture_checks import CHECKS, METHOD, subject
+from tiny_models import ARCHITECTURES, CONTEXT_LENGTH, WINDOW, tiny_llama, tiny_qwen2, token_ids
+from torch.testing import assert_close
+
+from selfextend_viz.patch import SUPPORTED, describe, extended, is_extended
+from selfextend_viz.patch.measure import through_interface
+from selfextend_viz.patch.models import attention_layers
+
+pytestmark = pytest.mark.filterwarnings("ignore::selfextend_viz.patch.BeyondReachWarning")
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "models.json"
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_holds(name, check):
+    found = CHECKS[check](subject(name))
+    assert found.passed, found
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_method_makes_a_difference_no_tolerance_hides(name):
+    the = subject(name)
+    assert (the.whole - the.stock).abs().max() > 1000 * the.found(the.whole, the.whole).tolerance
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_comes_back_exactly(name):
+    the = subject(name)
+    before, stock = state(the.model), the.logits()
+    the.logits(METHOD, "flash")
+    assert state(the.model) == before and not is_extended(the.model)
+    assert torch.equal(the.logits(), stock)
+
+
+def state(model):
+    modules = {
+        name: (type(module), set(vars(module)), len(module._forward_hooks), len(module._forward_pre_hooks))
+        for name, module in model.named_modules()
+    }
+    config = model.config.get_text_config()
+    return modules, config.to_dict(), config._attn_implementation
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_bfloat16_errs_no_more_than_the_stock_model_does(name):
+    the = subject(name)
+    low = copy.deepcopy(the.model).to(torch.bfloat16)
+    for module, exact in zip(low.modules(), the.model.modules(), strict=True):
+        for buffer, values in exact.named_buffers(recurse=False):
+            setattr(module, buffer, values)
+    with torch.no_grad():
+        stock = typical(low(the.ids).logits.float() - the.stock)
+        for implementation in ("eager", "flash"):
+            with extended(low, METHOD, implementation=implementation):
+                assert typical(low(the.ids).logits.float() - the.whole) <= 2 * stock
+
+
+def typical(difference):
+    """What nine tenths of the tokens differ by at most: in the others a rounding may have chosen another expert."""
+    return difference.norm(dim=-1).flatten().quantile(0.9)
+
+
+def test_the_tested_models_are_the_supported_ones():
+    kinds = {ARCHITECTURES[name].build().config.model_type for name in ARCHITECTURES}
+    assert kinds == set(SUPPORTED)
+
+
+def test_the_table_is_of_these_architectures_and_its_verdicts_are_its_numbers():
+    rows = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]
+    assert [row["architecture"] for row in rows] == list(ARCHITECTURES)
+    for row in rows:
+        assert list(row["checks"]) == list(CHECKS)
+        for found in row["checks"].values():
+            within = found["error"] <= found["tolerance"] and found["mean_error"] <= found["mean_tolerance"]
+            assert found["passed"] == within
+
+
+@pytest.mark.parametrize("name", [name for name, model in ARCHITECTURES.items() if model.local])
+def test_local_layers_are_left_alone(name):
+    layers = attention_layers(ARCHITECTURES[name].build())
+    assert [layer.index for layer in layers if layer.skipped] == list(ARCHITECTURES[name].local)
+    assert f"last {WINDOW} tokens" in layers[0].skipped
+
+
+def test_unrotated_layers_are_left_alone():
+    layers = attention_layers(ARCHITECTURES["smollm3"].build())
+    assert layers[0].skipped is None and "not rotated" in layers[1].skipped
+
+
+def test_soft_caps_are_reported_as_the_blockwise_loop_that_runs_them():
+    with extended(ARCHITECTURES["gemma2"].build(), METHOD, implementation="flash") as model:
+        assert "blockwise loop" in describe(model).reason
+    with extended(ARCHITECTURES["gemma"].build(), METHOD, implementation="flash") as model:
+        assert "blockwise loop" not in describe(model).reason
+
+
+def test_interleaved_and_partial_layouts_are_measured():
+    layouts = {
+        name: attention_layers(model.build())[0].handed.layout
+        for name, model in ARCHITECTURES.items()
+        if not model.local
+    }
+    found = {name for name, layout in layouts.items() if layout == "interleaved"}
+    assert found == {name for name, model in ARCHITECTURES.items() if model.interleaved}
+
+
+def test_a_type_nobody_named_is_taken_by_its_structure():
+    model, ids = tiny_llama(), token_ids(40)
+    kind = type(model.model.layers[0].self_attn)
+    with torch.no_grad(), extended(model, METHOD):
+        expected = model(ids).logits
+    model.config.model_type = "newcomer"
+    for layer in model.model.layers:
+        layer.self_attn.__class__ = type("Blick", (kind,), {})
+    with torch.no_grad(), extended(model, METHOD):
+        assert_close(model(ids).logits, expected, atol=0, rtol=0)
+
+
+def test_measuring_touches_nothing():
+    model = tiny_qwen2()
+    before = state(model)
+    module = model.model.layers[0].self_attn
+    assert through_interface(module) and not through_interface(model.model.layers[0])
+    describe(model)
+    assert state(model) == before
+    assert describe(model).context_length == CONTEXT_LENGTH
