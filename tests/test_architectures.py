@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from architecture_checks import CHECKS, METHOD, subject
-from tiny_models import ARCHITECTURES, CONTEXT_LENGTH, WINDOW, tiny_llama, tiny_qwen2, token_ids
+from tiny_models import ARCHITECTURES, CONTEXT_LENGTH, WINDOW, sized, tiny_llama, tiny_qwen2, token_ids
 from torch.testing import assert_close
+from transformers import Ministral3Config, Ministral3ForCausalLM
 
 from selfextend_viz.patch import SUPPORTED, describe, extended, is_extended
 from selfextend_viz.patch.measure import through_interface
@@ -133,3 +134,41 @@ def test_measuring_touches_nothing():
     describe(model)
     assert state(model) == before
     assert describe(model).context_length == CONTEXT_LENGTH
+
+
+def test_a_layer_that_wants_position_ids_is_measured_with_some():
+    rope = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 8}
+    model = sized(Ministral3ForCausalLM, Ministral3Config, rope_parameters=rope | {"llama_4_scaling_beta": 0.1})()
+    assert [layer.handed.layout for layer in attention_layers(model)] == ["halves", "halves"]
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gpt_neox"])
+def test_weights_that_wait_elsewhere_are_fetched_to_be_measured(name):
+    accelerate = pytest.importorskip("accelerate")
+    model, ids = ARCHITECTURES[name].build(), token_ids(40)
+    with torch.no_grad(), extended(model, METHOD):
+        expected = model(ids).logits
+    waiting = accelerate.cpu_offload(ARCHITECTURES[name].build(), execution_device=torch.device("cpu"))
+    assert all(parameter.is_meta for parameter in waiting.parameters())
+    with torch.no_grad(), extended(waiting, METHOD):
+        assert torch.equal(waiting(ids).logits, expected)
+
+
+def test_a_model_without_weights_is_refused():
+    with torch.device("meta"):
+        model = tiny_llama()
+    with pytest.raises(ValueError, match="weights are on the meta device.* load them first"):
+        describe(model)
+
+
+@pytest.mark.parametrize("name", ["cohere", "glm4", "gemma2", "gpt_oss"])
+def test_flash_gives_the_gradients_of_eager(name):
+    model, ids = ARCHITECTURES[name].build(), token_ids(30)
+    model.set_attn_implementation("eager")
+    gradients = []
+    for implementation in ("eager", "flash"):
+        model.zero_grad()
+        with extended(model, METHOD, implementation=implementation):
+            model(ids, labels=ids).loss.backward()
+        gradients.append(torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None]))
+    assert_close(*gradients, atol=1e-5, rtol=1e-3)

@@ -158,8 +158,11 @@ def _handed(
     stand_in.__dict__["config"] = _ProbedConfig(module.config)
     token = torch.randn(1, 1, module.config.hidden_size, generator=torch.Generator().manual_seed(0))
     tokens = token.to(device, dtype).expand(-1, tables[0].shape[1], -1)
+    inputs: dict[str, Any] = {"hidden_states": tokens, "position_embeddings": tables, "attention_mask": None}
+    if "position_ids" in inspect.signature(type(module).forward).parameters:
+        inputs["position_ids"] = torch.zeros(tokens.shape[:2], dtype=torch.int64, device=device)
     try:
-        type(module).forward(stand_in, hidden_states=tokens, position_embeddings=tables, attention_mask=None)
+        type(module).forward(stand_in, **inputs)
     except _Stopped as stopped:
         return stopped.tensors, stopped.options
     raise NotRotary("its attention does not call transformers' attention interface")
