@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from model_oracle import oracle_logits, plain_by_hand, self_extend_by_hand
-from tiny_models import ARCHITECTURES, WINDOW, token_ids
+from tiny_models import ARCHITECTURES, token_ids
 from torch import Tensor
 from transformers import DynamicCache, StaticCache
 
@@ -61,15 +61,10 @@ class Subject:
         self.config = self.model.config.get_text_config()
         self.ids = token_ids(LENGTH, batch=2)
         self.stock = self.logits()
-        window = WINDOW if getattr(self.config, "layer_types", None) is None and self.config_window() else None
-        plain = oracle_logits(self.model, self.ids, plain_by_hand(LENGTH, window), self.architecture)
+        told = plain_by_hand(LENGTH, self.architecture.window)
+        plain = oracle_logits(self.model, self.ids, told, self.architecture)
         self.stock_worst, self.stock_mean = _differences(self.stock, plain)
         self.whole = self.logits(METHOD, "eager")
-
-    def config_window(self) -> int | None:
-        """The sliding window of the configuration."""
-        window: int | None = getattr(self.config, "sliding_window", None)
-        return window
 
     @torch.no_grad()
     def logits(self, method: Any = None, implementation: str = "auto", ids: Tensor | None = None, **inputs: Any) -> Any:

@@ -11,9 +11,11 @@ from tiny_models import ARCHITECTURES, CONTEXT_LENGTH, WINDOW, sized, tiny_llama
 from torch.testing import assert_close
 from transformers import Ministral3Config, Ministral3ForCausalLM
 
-from selfextend_viz.patch import SUPPORTED, describe, extended, is_extended
+from selfextend_viz.attention.merge import Merged
+from selfextend_viz.patch import SUPPORTED, attention_function, binding, describe, extended, is_extended, rotation
 from selfextend_viz.patch.measure import through_interface
 from selfextend_viz.patch.models import attention_layers
+from selfextend_viz.patch.rotation import Rotary, TableTurns, cos_sin_of_shift
 
 pytestmark = pytest.mark.filterwarnings("ignore::selfextend_viz.patch.BeyondReachWarning")
 
@@ -25,6 +27,39 @@ RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "models.json"
 def test_holds(name, check):
     found = CHECKS[check](subject(name))
     assert found.passed, found
+
+
+def half_split(rotary, queries, keys):
+    return TableTurns(Rotary(rotary.module), queries, keys)
+
+
+def other_kinds_frequencies(rotary):
+    return rotary.module.sliding_attention_inv_freq
+
+
+def scaled_twice(frequencies, shift, device):
+    return tuple(1.14 * part for part in cos_sin_of_shift(frequencies, shift, device))
+
+
+def without_sinks(merged, *, sinks, dtype):
+    return merged.output.to(dtype)
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "what", "bug"),
+    [
+        ("cohere", attention_function, "turns_of", half_split),
+        ("gemma3_text", Rotary, "frequencies", property(other_kinds_frequencies)),
+        ("llama, yarn", rotation, "cos_sin_of_shift", scaled_twice),
+        ("llama, dynamic", binding, "pin_frequencies", lambda rotary, pinned: None),
+        ("gpt_oss", Merged, "finish", without_sinks),
+    ],
+    ids=["layout", "layer type", "scaling twice", "unpinned", "sinks"],
+)
+def test_the_checks_can_fail(monkeypatch, name, where, what, bug):
+    assert all(CHECKS[check](subject(name)).passed for check in ("flash", "identity"))
+    monkeypatch.setattr(where, what, bug)
+    assert not all(CHECKS[check](subject(name)).passed for check in ("flash", "identity"))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -159,6 +194,33 @@ def test_a_model_without_weights_is_refused():
         model = tiny_llama()
     with pytest.raises(ValueError, match="weights are on the meta device.* load them first"):
         describe(model)
+
+
+@pytest.fixture(scope="module")
+def gemma3():
+    return ARCHITECTURES["gemma3"].build()
+
+
+class TestAModelThatReadsImages:
+    @torch.no_grad()
+    @pytest.mark.parametrize("padded", [0, 9])
+    def test_takes_text_that_says_it_is_text(self, gemma3, padded):
+        ids, mask = token_ids(40, batch=2), torch.ones(2, 40, dtype=torch.long)
+        mask[0, :padded] = 0
+        with extended(gemma3, METHOD):
+            expected = gemma3(ids, attention_mask=mask).logits
+            cache = gemma3(ids[:, :30], attention_mask=mask[:, :30], token_type_ids=torch.zeros_like(ids[:, :30]))
+            rest = {"past_key_values": cache.past_key_values, "attention_mask": mask}
+            actual = [cache.logits, gemma3(ids[:, 30:], token_type_ids=torch.zeros_like(ids[:, 30:]), **rest).logits]
+        assert_close(torch.cat(actual, 1)[mask == 1], expected[mask == 1], atol=3e-5, rtol=0)
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("place", [0, 12, 36])
+    def test_refuses_an_image_in_the_text(self, gemma3, place):
+        kinds = torch.zeros(1, 40, dtype=torch.long)
+        kinds[0, place : place + 4] = 1
+        with extended(gemma3, METHOD), pytest.raises(ValueError, match="images"):
+            gemma3(token_ids(40), token_type_ids=kinds)
 
 
 @pytest.mark.parametrize("name", ["cohere", "glm4", "gemma2", "gpt_oss"])

@@ -142,6 +142,8 @@ class Architecture:
         Whether it rotates neighbouring dimensions.
     local, unrotated
         Layers that see the last ``WINDOW`` tokens only, and layers that are not rotated.
+    window
+        How many tokens all layers of the stock model see, where a method lifts that.
     trained
         Which buffer of the rotary module holds the frequencies that a method uses.
     """
@@ -150,6 +152,7 @@ class Architecture:
     interleaved: bool = False
     local: tuple[int, ...] = ()
     unrotated: tuple[int, ...] = ()
+    window: int | None = None
     trained: str = "inv_freq"
 
 
@@ -212,7 +215,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "llama, longrope": Architecture(_scaled_llama("longrope", **_long(8))),
     "solar": Architecture(sized(LlamaForCausalLM, LlamaConfig, num_hidden_layers=3, num_key_value_heads=1)),
     "mistral": Architecture(tiny_mistral),
-    "mistral, window": Architecture(sized(MistralForCausalLM, MistralConfig, sliding_window=WINDOW)),
+    "mistral, window": Architecture(sized(MistralForCausalLM, MistralConfig, sliding_window=WINDOW), window=WINDOW),
     "mixtral": Architecture(sized(MixtralForCausalLM, MixtralConfig, sliding_window=None, num_local_experts=4)),
     "qwen2": Architecture(tiny_qwen2),
     "qwen3": Architecture(sized(Qwen3ForCausalLM, Qwen3Config, head_dim=32)),
