@@ -117,8 +117,15 @@ def _precision(module: Any, rotary: Rotary) -> tuple[torch.dtype, torch.device]:
     """What a layer computes in, and where; weights of fewer bits, or ones that wait elsewhere, do not say."""
     weight = next((weight for weight in module.parameters() if weight.is_floating_point()), None)
     dtype = getattr(module.config, "dtype", None) if weight is None or weight.itemsize < 2 else weight.dtype
-    device = rotary.frequencies.device if weight is None or weight.is_meta else weight.device
+    device = _place_of(module, rotary) if weight is None or weight.is_meta else weight.device
     return dtype or torch.float32, device
+
+
+def _place_of(module: nn.Module, rotary: Rotary) -> torch.device:
+    """Where accelerate's hooks bring a layer's weights, or else where its frequencies are."""
+    hooks = (getattr(part, "_hf_hook", None) for part in module.modules())
+    places = (getattr(hook, "execution_device", None) for hook in hooks)
+    return torch.device(next((place for place in places if place is not None), rotary.frequencies.device))
 
 
 @torch.no_grad()
@@ -128,6 +135,8 @@ def _measured(module: Any, rotary: Rotary, dtype: torch.dtype, device: torch.dev
         cos, sin = rotary.cos_sin_at(_POSITION)
         tables = (torch.stack(rows, dim=1).to(device, dtype) for rows in _three(cos[:, 0], sin[:, 0]))
         (query, key, value), options = _handed(module, tuple(tables), device, dtype)
+    except NotRotary:
+        raise
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError) as error:
         said = str(error).partition("\n")[0] or type(error).__name__
         raise NotRotary(f"its attention could not be tried with one token ({said})") from error
