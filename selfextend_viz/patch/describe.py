@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from torch import nn
 
 from selfextend_viz.patch.binding import Block, blocks_of, stock_implementation, stock_window
+from selfextend_viz.patch.context import trained_length
 from selfextend_viz.patch.lending import choice_for
-from selfextend_viz.patch.models import Layer, attention_layers, context_length, text_config
+from selfextend_viz.patch.models import Layer, attention_layers
 
 _BESIDE = (
     "ordinary; while a dynamic one grows, its keys turned to the method's positions are kept beside it, as large as "
@@ -36,6 +37,8 @@ class Description:
         What runs the attention without gradients, and why.
     context_length
         L.
+    context_reason
+        Which number of the model's configuration L is, and why.
     max_length, capacity
         The paper's reach and the exact one, in tokens; ``None`` where the method states none.
     differs_from
@@ -53,6 +56,7 @@ class Description:
     implementation: str
     reason: str
     context_length: int
+    context_reason: str
     max_length: int | None = None
     capacity: int | None = None
     differs_from: int | None = None
@@ -74,15 +78,16 @@ def describe(model: nn.Module) -> Description:
         If no method can be lent to the model; the sentence says why.
     """
     layers = attention_layers(model)
-    name, length = type(model).__name__, context_length(model)
+    name, length = type(model).__name__, trained_length(model)
     skipped = tuple((layer.index, layer.skipped) for layer in layers if layer.skipped)
     block = _holding(layers)
     if block is None:
-        stock = stock_implementation(text_config(model))
-        return Description(name, None, (), skipped, stock, "the stock model's own attention", length)
+        stock = stock_implementation(layers[0].module.config)
+        own = "the stock model's own attention"
+        return Description(name, None, (), skipped, stock, own, length.tokens, length.reason)
     touched = tuple(layer.index for layer in block.layers)
     choice = choice_for(block.layers[0], block)
-    window = None if block.plain else stock_window(block.layers[0].module)
+    window = None if block.plain else stock_window(block.layers[0].module.config)
     paper = getattr(block.method, "max_length", None)
     return Description(
         name,
@@ -91,8 +96,9 @@ def describe(model: nn.Module) -> Description:
         skipped,
         choice.name,
         choice.reason,
-        length,
-        max_length=None if paper is None else paper(length),
+        length.tokens,
+        length.reason,
+        max_length=None if paper is None else paper(length.tokens),
         capacity=block.reach,
         differs_from=getattr(block.method, "differs_from", None),
         sliding_window=window,
@@ -115,7 +121,7 @@ def _headline(description: Description) -> str:
 
 
 def _reach_lines(description: Description) -> list[str]:
-    lines = [f"  context length L: {description.context_length} tokens"]
+    lines = [f"  context length L: {description.context_length} tokens ({description.context_reason})"]
     if description.capacity is not None:
         lines.append(f"  reach: {description.capacity} tokens within trained positions{_overstated(description)}")
     if description.method is not None:

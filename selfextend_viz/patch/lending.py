@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from selfextend_viz.attention import Choice, choose
 from selfextend_viz.patch.binding import IMPLEMENTATION, Block, blocks_of, pop, push
+from selfextend_viz.patch.context import context_length
 from selfextend_viz.patch.grouped_cache import CacheKeeper
-from selfextend_viz.patch.models import Layer, attention_layers, context_length, text_config
+from selfextend_viz.patch.models import Layer, attention_layers, text_config
 from selfextend_viz.positions import Method, bands_of
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -30,7 +30,8 @@ def extended(model: Model, method: Method, *, implementation: str = "auto") -> I
     Parameters
     ----------
     model
-        A transformers model of a supported type: Llama, Mistral, Qwen2, Qwen3 or Phi.
+        A transformers model that rotates queries and keys and calls transformers' attention interface: Llama,
+        Mistral, Qwen, Phi, Gemma, GPT-NeoX and most others. A layer that is local or not rotated is left as it is.
     method
         Any method with ``bands``, such as ``SelfExtend(group_size=8, neighbor_window=64)``.
     implementation
@@ -135,14 +136,9 @@ def make_block(model: nn.Module, method: Method, implementation: str) -> Block:
 
 
 def choice_for(layer: Layer, block: Block) -> Choice:
-    """The implementation that runs a layer without gradients, found with tensors of the layer's kind and one token."""
-    module: Any = layer.module
-    heads = module.config.num_attention_heads
-    weight = next(module.parameters())
-    query, key = (_token(weight, count, module.head_dim) for count in (heads, heads // module.num_key_value_groups))
-    return choose(block.implementation, query, key, key, block.bands)
-
-
-def _token(like: Tensor, heads: int, head_dim: int) -> Tensor:
-    dtype = like.dtype if like.is_floating_point() else torch.float32
-    return torch.zeros(1, heads, 1, head_dim, dtype=dtype, device=like.device)
+    """The implementation that runs a layer without gradients, found with what it hands to attention for one token."""
+    handed = layer.handed
+    if handed is None:
+        raise ValueError(f"{layer.name} is not touched by any method: {layer.skipped}")
+    tensors = handed.query, handed.key, handed.value
+    return choose(block.implementation, *tensors, block.bands, softcap=handed.softcap, sinks=handed.sinks)
