@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from selfextend_viz.patch.models import Layer
 from selfextend_viz.patch.rotation import pin_frequencies
-from selfextend_viz.positions import Band, Method, true_position
+from selfextend_viz.positions import Band, Method, log_scale_of, true_position
 
 IMPLEMENTATION = "selfextend"
 """The name under which transformers knows our attention function."""
@@ -91,7 +91,7 @@ class Block:
     @property
     def plain(self) -> bool:
         """Whether the method is what the stock model does."""
-        return self.bands == (Band(),)
+        return self.bands == (Band(),) and log_scale_of(self.method) is None
 
     def rotary_of(self, module: nn.Module) -> nn.Module:
         """The rotary module that turned the queries and keys of one of the block's layers."""

@@ -9,6 +9,7 @@ from torch import nn
 from selfextend_viz.patch.binding import Block, blocks_of, stock_implementation, stock_window
 from selfextend_viz.patch.lending import choice_for
 from selfextend_viz.patch.models import Layer, attention_layers, context_length, text_config
+from selfextend_viz.positions import log_scale_of
 
 _BESIDE = (
     "ordinary; while a dynamic one grows, its keys turned to the method's positions are kept beside it, as large as "
@@ -40,6 +41,8 @@ class Description:
         The paper's reach and the exact one, in tokens; ``None`` where the method states none.
     differs_from
         The first length at which logits differ from the stock model's; ``None`` if unknown, or if none does.
+    log_scale
+        The length past which the method makes queries longer, or ``None``.
     sliding_window
         The window of the stock model that the method lifts, or ``None``.
     cache
@@ -56,6 +59,7 @@ class Description:
     max_length: int | None = None
     capacity: int | None = None
     differs_from: int | None = None
+    log_scale: int | None = None
     sliding_window: int | None = None
     cache: str = "ordinary"
 
@@ -95,6 +99,7 @@ def describe(model: nn.Module) -> Description:
         max_length=None if paper is None else paper(length),
         capacity=block.reach,
         differs_from=getattr(block.method, "differs_from", None),
+        log_scale=log_scale_of(block.method),
         sliding_window=window,
         cache=_cache_of(block, choice.name),
     )
@@ -124,6 +129,8 @@ def _reach_lines(description: Description) -> list[str]:
         if description.capacity is not None and first is None:
             start = "no length on"
         lines.append(f"  differs from the stock model from: {start}")
+    if (scale := description.log_scale) is not None:
+        lines.append(f"  queries: longer by log(i + 1) / log({scale}) from {scale + 1} tokens on")
     if description.sliding_window is not None:
         lines.append(f"  sliding window: {description.sliding_window} in the stock model, lifted by the method")
     return lines

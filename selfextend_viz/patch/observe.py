@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from selfextend_viz.attention import band_logits
+from selfextend_viz.attention import band_logits, scaled_by
 from selfextend_viz.patch.attention_function import Forward
 from selfextend_viz.patch.binding import pop, push
 from selfextend_viz.patch.lending import make_block
@@ -53,7 +53,7 @@ class LayerView:
         A sliding window of the model's own is no part of the method and is not applied.
         """
         logits = band_logits(
-            self.query,
+            scaled_by(method, self.query, self.row_positions[None]),
             self.key,
             self._bands.setdefault(method, bands_of(method)),
             rotate=self._turns,
