@@ -50,6 +50,8 @@ class Block:
         The longest text whose told positions are all trained ones, where the method knows it.
     layers
         The layers it touches.
+    named
+        Whether its layers were asked for; not so those that stay stock beside layers with methods of their own.
     lasting
         Whether it stays until :func:`restore`.
     observer
@@ -66,6 +68,7 @@ class Block:
     implementation: str
     reach: int | None
     layers: tuple[Layer, ...]
+    named: bool = True
     lasting: bool = False
     observer: Callable[..., None] | None = None
     warned: bool = False

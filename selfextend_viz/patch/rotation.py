@@ -93,6 +93,11 @@ def cos_sin_of_shift(rotary: nn.Module, shift: Tensor, device: torch.device) -> 
         return tuple((part[:, None, :, :pairs] / scaling).to(device) for part in (cos, sin))  # type: ignore[return-value]
 
 
+def changes_frequencies(rotary: nn.Module) -> bool:
+    """Whether a rotary module is a dynamic one, whose frequencies follow the length of the text."""
+    return "dynamic" in str(getattr(rotary, "rope_type", ""))
+
+
 def pin_frequencies(rotary: nn.Module, pinned: bool) -> None:
     """Hold a dynamic rotary module at the frequencies it was trained with, or give it back exactly as it was.
 
@@ -100,7 +105,7 @@ def pin_frequencies(rotary: nn.Module, pinned: bool) -> None:
     there is nothing to scale. Other modules are left alone.
     """
     state = rotary.__dict__
-    if pinned and _PINNED not in state and "dynamic" in str(getattr(rotary, "rope_type", "")):
+    if pinned and _PINNED not in state and changes_frequencies(rotary):
         state[_PINNED] = {name: getattr(rotary, name) for name in _DYNAMIC_STATE if hasattr(rotary, name)}
         rotary.inv_freq = rotary.original_inv_freq
         rotary.forward = partial(inspect.unwrap(type(rotary).forward), rotary)
