@@ -6,9 +6,10 @@ between the told and the true position, so that no forward is rewritten and cach
 """
 
 from selfextend_viz.patch.attention_function import BeyondReachWarning, register
+from selfextend_viz.patch.context import TrainedLength, context_length, trained_length
 from selfextend_viz.patch.describe import Description, describe
 from selfextend_viz.patch.lending import check_lending, extend, extended, is_extended, restore
-from selfextend_viz.patch.models import SUPPORTED, context_length
+from selfextend_viz.patch.models import SUPPORTED
 from selfextend_viz.patch.observe import LayerView, observe
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "BeyondReachWarning",
     "Description",
     "LayerView",
+    "TrainedLength",
     "check_lending",
     "context_length",
     "describe",
@@ -24,6 +26,7 @@ __all__ = [
     "is_extended",
     "observe",
     "restore",
+    "trained_length",
 ]
 
 register()

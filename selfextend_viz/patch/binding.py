@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from selfextend_viz.patch.models import Layer
-from selfextend_viz.patch.rotation import pin_frequencies
+from selfextend_viz.patch.rotation import Rotary, pin_frequencies
 from selfextend_viz.positions import Band, Method, log_scale_of, true_position
 
 IMPLEMENTATION = "selfextend"
@@ -96,10 +96,9 @@ class Block:
         """Whether the method is what the stock model does."""
         return self.bands == (Band(),) and log_scale_of(self.method) is None
 
-    def rotary_of(self, module: nn.Module) -> nn.Module:
-        """The rotary module that turned the queries and keys of one of the block's layers."""
-        rotary: nn.Module = next(layer.rotary for layer in self.layers if layer.module is module)
-        return rotary
+    def rotary_of(self, module: nn.Module) -> Rotary:
+        """What turned the queries and keys of one of the block's layers."""
+        return next(layer.rotary for layer in self.layers if layer.module is module)
 
 
 @dataclass(eq=False)
@@ -124,12 +123,12 @@ def blocks_of(module: nn.Module) -> tuple[Block, ...]:
     return blocks
 
 
-def stock_window(module: Any) -> int | None:
+def stock_window(config: Any) -> int | None:
     """The sliding window of all layers of a model like Mistral, whether or not a block has lifted it."""
-    if getattr(module.config, "layer_types", None) is not None:
+    if getattr(config, "layer_types", None) is not None:
         return None
-    switch = _SWITCHES.get(id(module.config))
-    return getattr(module.config, "sliding_window", None) if switch is None else switch.sliding_window
+    switch = _SWITCHES.get(id(config))
+    return getattr(config, "sliding_window", None) if switch is None else switch.sliding_window
 
 
 def stock_implementation(config: Any) -> str:
@@ -179,7 +178,7 @@ def _settle(switch: _Switch, changed: Block) -> None:
     """Make a configuration and the rotary modules say what the blocks that hold now need."""
     for layer in changed.layers:
         holding = blocks_of(layer.module)
-        pin_frequencies(layer.rotary, bool(holding) and holding[-1].moves)
+        pin_frequencies(layer.rotary.module, bool(holding) and holding[-1].moves)
     _set_config(switch)
 
 

@@ -57,18 +57,20 @@ def cache_memory(model: nn.Module, length: int, *, batch_size: int = 1) -> Cache
     width = getattr(model, "dtype", next(model.parameters()).dtype).itemsize
     stock = beside = 0
     for layer in attention_layers(model):
-        keys = tokens * _key_numbers(layer.module) * width
+        keys = tokens * _key_numbers(layer) * width
         window = _cached_window(layer.module)
         stock += 2 * (keys if window is None else keys * min(length, window) // length)
         beside += keys * _turned_copies(layer)
     return CacheMemory(stock, beside)
 
 
-def _key_numbers(module: Any) -> int:
+def _key_numbers(layer: Layer) -> int:
     """Numbers in one token's keys."""
-    heads: int = module.config.num_attention_heads
+    if layer.handed is not None:
+        return layer.handed.key.shape[1] * layer.handed.key.shape[3]
+    module, heads = layer.module, layer.module.config.num_attention_heads
     head_dim: int = getattr(module, "head_dim", None) or module.config.hidden_size // heads
-    return heads // getattr(module, "num_key_value_groups", 1) * head_dim
+    return int(heads // getattr(module, "num_key_value_groups", 1) * head_dim)
 
 
 def _cached_window(module: Any) -> int | None:

@@ -11,8 +11,9 @@ from torch import nn
 from selfextend_viz.methods.per_layer import PerLayer, number_ranges
 from selfextend_viz.patch.binding import Block, blocks_of, stock_implementation, stock_window
 from selfextend_viz.patch.cache_memory import CacheMemory, cache_memory, in_gib
+from selfextend_viz.patch.context import trained_length
 from selfextend_viz.patch.lending import choice_for
-from selfextend_viz.patch.models import Layer, attention_layers, context_length, text_config
+from selfextend_viz.patch.models import Layer, attention_layers
 from selfextend_viz.positions import log_scale_of
 
 _BESIDE = (
@@ -45,6 +46,8 @@ class Description:
         What runs the attention without gradients, and why.
     context_length
         L.
+    context_reason
+        Which number of the model's configuration L is, and why.
     max_length, capacity
         The paper's reach and the exact one, in tokens; ``None`` where the method states none.
     differs_from
@@ -66,6 +69,7 @@ class Description:
     implementation: str
     reason: str
     context_length: int
+    context_reason: str
     max_length: int | None = None
     capacity: int | None = None
     differs_from: int | None = None
@@ -102,11 +106,13 @@ def describe(model: nn.Module, *, length: int | None = None) -> Description:
     """
     layers = attention_layers(model)
     memory = None if length is None else cache_memory(model, length)
-    stated: dict[str, Any] = {"context_length": context_length(model), "length": length, "cache_memory": memory}
+    trained = trained_length(model)
+    stated: dict[str, Any] = {"context_length": trained.tokens, "context_reason": trained.reason}
+    stated |= {"length": length, "cache_memory": memory}
     stated["skipped"] = tuple((layer.index, layer.skipped) for layer in layers if layer.skipped)
     name, blocks = type(model).__name__, _holding(layers)
     if not blocks:
-        stock = stock_implementation(text_config(model))
+        stock = stock_implementation(layers[0].module.config)
         return Description(name, None, (), implementation=stock, reason="the stock model's own attention", **stated)
     named = [each for each in blocks if each.named]
     block = min(named, key=lambda each: inf if each.reach is None else each.reach)
@@ -119,11 +125,11 @@ def describe(model: nn.Module, *, length: int | None = None) -> Description:
         tuple(sorted(methods)),
         implementation=choice.name,
         reason=choice.reason,
-        max_length=None if paper is None else paper(stated["context_length"]),
+        max_length=None if paper is None else paper(trained.tokens),
         capacity=block.reach,
         differs_from=_first_change(blocks),
         log_scale=log_scale_of(block.method),
-        sliding_window=None if all(each.plain for each in blocks) else stock_window(block.layers[0].module),
+        sliding_window=None if all(each.plain for each in blocks) else stock_window(block.layers[0].module.config),
         cache=_cache_of(block, choice.name),
         methods=tuple(sorted((number, str(method)) for number, method in methods.items())),
         unnamed=tuple(sorted(layer.index for each in blocks if not each.named for layer in each.layers)),
@@ -152,7 +158,7 @@ def _headline(description: Description) -> str:
 
 
 def _reach_lines(description: Description) -> list[str]:
-    lines = [f"  context length L: {description.context_length} tokens"]
+    lines = [f"  context length L: {description.context_length} tokens ({description.context_reason})"]
     if description.capacity is not None:
         lines.append(f"  reach: {description.capacity} tokens within trained positions{_overstated(description)}")
     if description.method is not None:

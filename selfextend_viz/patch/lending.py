@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from selfextend_viz.attention import Choice, choose
 from selfextend_viz.methods.per_layer import Lent, PerLayer, lent_method, number_ranges
 from selfextend_viz.patch.binding import IMPLEMENTATION, Block, blocks_of, pop, push
+from selfextend_viz.patch.context import context_length
 from selfextend_viz.patch.grouped_cache import CacheKeeper
-from selfextend_viz.patch.models import Layer, attention_layers, context_length, text_config
+from selfextend_viz.patch.models import Layer, attention_layers, text_config
 from selfextend_viz.patch.rotation import changes_frequencies
 from selfextend_viz.positions import Method, PlainRoPE
 
@@ -32,7 +32,8 @@ def extended(model: Model, method: Lent, *, implementation: str = "auto") -> Ite
     Parameters
     ----------
     model
-        A transformers model of a supported type: Llama, Mistral, Qwen2, Qwen3 or Phi.
+        A transformers model that rotates queries and keys and calls transformers' attention interface: Llama,
+        Mistral, Qwen, Phi, Gemma, GPT-NeoX and most others. A layer that is local or not rotated is left as it is.
     method
         Any method with ``bands``, such as ``SelfExtend(group_size=8, neighbor_window=64)``; or a mapping of layers to
         methods, such as ``{4: SelfExtend(8, 64), 5: SelfExtend(8, 64)}``, where the layers not named stay stock.
@@ -176,8 +177,8 @@ def _check_named(methods: PerLayer, layers: tuple[Layer, ...]) -> None:
 def _check_shared_frequencies(blocks: Sequence[Block]) -> None:
     still = [layer for block in blocks if not block.moves for layer in block.layers]
     moving = [layer for block in blocks if block.moves for layer in block.layers]
-    shared = {id(layer.rotary) for layer in moving if changes_frequencies(layer.rotary)}
-    clash = [layer.index for layer in still if id(layer.rotary) in shared]
+    shared = {layer.rotary.module for layer in moving if changes_frequencies(layer.rotary.module)}
+    clash = [layer.index for layer in still if layer.rotary.module in shared]
     if clash:
         raise ValueError(
             f"layer {clash[0]} would stay stock, whose dynamic RoPE changes its frequencies with the length, but it "
@@ -186,14 +187,9 @@ def _check_shared_frequencies(blocks: Sequence[Block]) -> None:
 
 
 def choice_for(layer: Layer, block: Block) -> Choice:
-    """The implementation that runs a layer without gradients, found with tensors of the layer's kind and one token."""
-    module: Any = layer.module
-    heads = module.config.num_attention_heads
-    weight = next(module.parameters())
-    query, key = (_token(weight, count, module.head_dim) for count in (heads, heads // module.num_key_value_groups))
-    return choose(block.implementation, query, key, key, block.bands)
-
-
-def _token(like: Tensor, heads: int, head_dim: int) -> Tensor:
-    dtype = like.dtype if like.is_floating_point() else torch.float32
-    return torch.zeros(1, heads, 1, head_dim, dtype=dtype, device=like.device)
+    """The implementation that runs a layer without gradients, found with what it hands to attention for one token."""
+    handed = layer.handed
+    if handed is None:
+        raise ValueError(f"{layer.name} is not touched by any method: {layer.skipped}")
+    tensors = handed.query, handed.key, handed.value
+    return choose(block.implementation, *tensors, block.bands, softcap=handed.softcap, sinks=handed.sinks)
