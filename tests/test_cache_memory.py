@@ -6,7 +6,7 @@ from tiny_models import ROTARY, tiny_llama, tiny_mistral, tiny_qwen2, token_ids
 from transformers import DynamicCache
 
 from selfextend_viz.patch import describe, extended
-from selfextend_viz.patch.cache_memory import CacheMemory, cache_memory
+from selfextend_viz.patch.cache_memory import cache_memory
 from selfextend_viz.patch.grouped_cache import GroupedLayer
 from selfextend_viz.positions import SelfExtend
 
@@ -72,7 +72,7 @@ def test_describe_says_it_at_a_length():
     assert "cache of one text of 8192 tokens: 4.0 MiB" in str(describe(model, length=8192))
     with extended(model, SelfExtend(2, 4)):
         description = describe(model, length=8192)
-    assert description.cache_memory == CacheMemory(4 * 2**20, 2 * 2**20)
+    assert (description.cache_bytes, description.beside_bytes) == (4 * 2**20, 2 * 2**20)
     assert "cache of one text of 8192 tokens: 4.0 MiB and 2.0 MiB beside it" in str(description)
 
 

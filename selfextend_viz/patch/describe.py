@@ -10,7 +10,7 @@ from torch import nn
 
 from selfextend_viz.methods.per_layer import PerLayer, number_ranges
 from selfextend_viz.patch.binding import Block, blocks_of, stock_implementation, stock_window
-from selfextend_viz.patch.cache_memory import CacheMemory, cache_memory, in_gib
+from selfextend_viz.patch.cache_memory import cache_memory, in_gib
 from selfextend_viz.patch.context import trained_length
 from selfextend_viz.patch.lending import choice_for
 from selfextend_viz.patch.models import Layer, attention_layers
@@ -58,8 +58,8 @@ class Description:
         The window of the stock model that the method lifts, or ``None``.
     cache
         What becomes of the key-value cache.
-    length, cache_memory
-        The length that was asked for, and the bytes of one text's cache at that length.
+    length, cache_bytes, beside_bytes
+        The length that was asked for, the bytes of one text's cache at that length, and of what is kept beside it.
     """
 
     model: str
@@ -79,7 +79,8 @@ class Description:
     methods: tuple[tuple[int, str], ...] = ()
     unnamed: tuple[int, ...] = ()
     length: int | None = None
-    cache_memory: CacheMemory | None = None
+    cache_bytes: int | None = None
+    beside_bytes: int | None = None
 
     def __str__(self) -> str:
         return "\n".join([_headline(self), *_reach_lines(self), *_layer_lines(self), *_running_lines(self)])
@@ -105,10 +106,11 @@ def describe(model: nn.Module, *, length: int | None = None) -> Description:
         If no method can be lent to the model; the sentence says why.
     """
     layers = attention_layers(model)
-    memory = None if length is None else cache_memory(model, length)
     trained = trained_length(model)
     stated: dict[str, Any] = {"context_length": trained.tokens, "context_reason": trained.reason}
-    stated |= {"length": length, "cache_memory": memory}
+    if length is not None:
+        memory = cache_memory(model, length)
+        stated |= {"length": length, "cache_bytes": memory.stock, "beside_bytes": memory.beside}
     stated["skipped"] = tuple((layer.index, layer.skipped) for layer in layers if layer.skipped)
     name, blocks = type(model).__name__, _holding(layers)
     if not blocks:
@@ -192,7 +194,7 @@ def _running_lines(description: Description) -> list[str]:
     lines = [f"  attention: {description.implementation} ({description.reason.rstrip('.')})"]
     if description.method is not None:
         lines.append(f"  cache: {description.cache}")
-    if (memory := description.cache_memory) is not None:
-        beside = f" and {in_gib(memory.beside)} beside it" if memory.beside else ""
-        lines.append(f"  cache of one text of {description.length} tokens: {in_gib(memory.stock)}{beside}")
+    if description.cache_bytes is not None:
+        beside = f" and {in_gib(description.beside_bytes)} beside it" if description.beside_bytes else ""
+        lines.append(f"  cache of one text of {description.length} tokens: {in_gib(description.cache_bytes)}{beside}")
     return lines
