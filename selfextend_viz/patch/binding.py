@@ -17,7 +17,7 @@ from torch.utils.hooks import RemovableHandle
 
 from selfextend_viz.patch.models import Layer
 from selfextend_viz.patch.rotation import Rotary, pin_frequencies
-from selfextend_viz.positions import Band, Method, true_position
+from selfextend_viz.positions import Band, Method, log_scale_of, true_position
 
 IMPLEMENTATION = "selfextend"
 """The name under which transformers knows our attention function."""
@@ -50,6 +50,8 @@ class Block:
         The longest text whose told positions are all trained ones, where the method knows it.
     layers
         The layers it touches.
+    named
+        Whether its layers were asked for; not so those that stay stock beside layers with methods of their own.
     lasting
         Whether it stays until :func:`restore`.
     observer
@@ -66,6 +68,7 @@ class Block:
     implementation: str
     reach: int | None
     layers: tuple[Layer, ...]
+    named: bool = True
     lasting: bool = False
     observer: Callable[..., None] | None = None
     warned: bool = False
@@ -91,7 +94,7 @@ class Block:
     @property
     def plain(self) -> bool:
         """Whether the method is what the stock model does."""
-        return self.bands == (Band(),)
+        return self.bands == (Band(),) and log_scale_of(self.method) is None
 
     def rotary_of(self, module: nn.Module) -> Rotary:
         """What turned the queries and keys of one of the block's layers."""

@@ -139,6 +139,11 @@ def cos_sin_of_shift(frequencies: Tensor, shift: Tensor, device: torch.device) -
     return cos.to(device), sin.to(device)
 
 
+def changes_frequencies(rotary: nn.Module) -> bool:
+    """Whether a rotary module is a dynamic one, whose frequencies follow the length of the text."""
+    return any(True for _ in _dynamic_prefixes(rotary))
+
+
 def pin_frequencies(rotary: nn.Module, pinned: bool) -> None:
     """Hold a dynamic rotary module at the frequencies it was trained with, or give it back exactly as it was.
 
