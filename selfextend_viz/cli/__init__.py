@@ -19,6 +19,7 @@ from selfextend_viz.cli.likelihood import perplexity
 from selfextend_viz.cli.retrieval import passkey
 from selfextend_viz.cli.show import show
 from selfextend_viz.cli.start import lab, train_demo
+from selfextend_viz.cli.verify import verify
 
 
 class SentencesNotTracebacks(TyperGroup):
@@ -96,6 +97,7 @@ app.command(rich_help_panel="Start")(lab)
 app.command(rich_help_panel="Start")(doctor)
 app.command(rich_help_panel="Ask")(suggest)
 app.command(rich_help_panel="Ask")(describe)
+app.command(rich_help_panel="Ask")(verify)
 app.command(rich_help_panel="Measure")(passkey)
 app.command(rich_help_panel="Measure")(perplexity)
 app.command(rich_help_panel="Measure")(divergence)
