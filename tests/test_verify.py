@@ -23,6 +23,7 @@ from selfextend_viz.patch.models import attention_layers
 from selfextend_viz.patch.raw_heads import recorded
 from selfextend_viz.patch.raw_rotation import RawRotation
 from selfextend_viz.positions import Band, PlainRoPE, SelfExtend, relative_positions
+from selfextend_viz.rope import turn
 
 METHOD = SelfExtend(group_size=3, neighbor_window=7)
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 8}
@@ -178,6 +179,9 @@ class TestPlantedBugs:
         blind = lambda *args, **kwargs: right(*args, **(kwargs | {"attention_mask": None}))  # noqa: E731
         monkeypatch.setitem(AttentionMaskInterface._global_mapping, IMPLEMENTATION, blind)
         assert caught(llama) == dict.fromkeys(RUNNING, {"padded"})
+        assert "padded   eager  64  -        -          FAILED   raised ValueError: position_ids" in str(
+            verified(llama)
+        )
 
     def test_attention_scaling_applied_twice(self, yarn, llama, monkeypatch):
         right, scaling = rotation.cos_sin_of_shift, yarn.model.rotary_emb.attention_scaling
@@ -188,12 +192,12 @@ class TestPlantedBugs:
 
     def test_kept_keys_that_are_one_token_behind(self, llama, monkeypatch):
         right = rotation.Turns.keys_from
-        late = lambda self, first, keys, told: right(self, max(first - 1, 0), keys, told)  # noqa: E731
 
         def keys_from(self, first, keys, told):
-            return late(self, first, keys, told) if first and keys.shape[2] == 1 else right(self, first, keys, told)
+            if keys.shape[2] > 1:
+                return right(self, first, keys, told)
+            return turn(keys, *(table[..., :1, :] for table in self._table("key", first - 1, told, keys.device)))
 
-        monkeypatch.setattr(rotation.Turns, "_table", _shifted_table(rotation.Turns._table))
         monkeypatch.setattr(rotation.Turns, "keys_from", keys_from)
         assert all(checks and "prefill" not in checks for checks in caught(llama).values())
 
@@ -206,7 +210,7 @@ class TestPlantedBugs:
 
     def test_not_a_number(self, llama, monkeypatch):
         right = attention_function.core
-        poisoned = lambda *args, **kwargs: right(*args, **kwargs).index_fill(2, torch.tensor([1]), torch.nan)  # noqa: E731
+        poisoned = lambda *args, **kwargs: right(*args, **kwargs).index_fill(2, torch.tensor([0]), torch.nan)  # noqa: E731
         monkeypatch.setattr(attention_function, "core", poisoned)
         found = verified(llama, implementations=["eager"])
         assert {row.check for row in found.failures} >= {"prefill"}
@@ -216,14 +220,6 @@ class TestPlantedBugs:
         assert verified(model).passed
         plant(monkeypatch, lambda self: (Band(beyond=8), Band(lambda i: i // 3 + 5, lambda j: j // 3, nearest=8)))
         assert all("prefill" in checks for checks in caught(model).values())
-
-
-def _shifted_table(right):
-    def table(self, side, first, told, device, dtype=torch.float32):
-        cos, sin = right(self, side, first, told, device, dtype)
-        return (cos[..., :1, :], sin[..., :1, :]) if side == "key" and cos.shape[-2] == 2 else (cos, sin)
-
-    return table
 
 
 class TestTheOracle:
@@ -251,8 +247,8 @@ class TestTheOracle:
         query, key, value = torch.randn(4, 3, 8), torch.randn(2, 9, 8), torch.randn(2, 9, 5)
         told = np.array([[5, 4, 3, 2, 1, 0, -1, -1, -1], [-1, 6, 5, 4, 3, 2, 1, 0, -1], [8, 7, 6, 5, 4, 3, 2, 1, 0]])
         layer = attention_layers(tiny_llama(head_dim=8))[0]
-        turn = RawRotation.of(layer)
-        options = {"turn": turn, "scale": 0.7, "softcap": softcap, "sinks": sinks}
+        rotation_of_layer = RawRotation.of(layer)
+        options = {"turn": rotation_of_layer, "scale": 0.7, "softcap": softcap, "sinks": sinks}
         actual = oracle.attention_rows(query, key, value, told, **options)
         frequencies = layer.rotary.inv_freq.double()
         for head, row in ((0, 0), (1, 1), (3, 2)):
@@ -270,10 +266,10 @@ class TestTheOracle:
     def test_blocks_of_rows_change_nothing(self, monkeypatch):
         query, key = torch.randn(4, 20, 8), torch.randn(2, 20, 8)
         told = self_extend_by_hand(3, 7, 20)
-        turn = RawRotation.of(attention_layers(tiny_llama(head_dim=8))[0])
-        whole = oracle.attention_rows(query, key, key, told, turn=turn, scale=1.0)
+        turned = RawRotation.of(attention_layers(tiny_llama(head_dim=8))[0])
+        whole = oracle.attention_rows(query, key, key, told, turn=turned, scale=1.0)
         monkeypatch.setattr(oracle, "CELLS", 3 * key.numel())
-        assert_close(oracle.attention_rows(query, key, key, told, turn=turn, scale=1.0), whole)
+        assert_close(oracle.attention_rows(query, key, key, told, turn=turned, scale=1.0), whole)
 
     def test_the_models_own_layout_is_read_off_its_code(self):
         for build in ROTARY.values():

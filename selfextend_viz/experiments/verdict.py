@@ -21,15 +21,15 @@ class VerifyRow:
     implementation
         ``"eager"``, ``"flash"`` or ``"fused"``.
     layer
-        Number of the layer; ``None`` where the check was skipped.
+        Number of the layer; ``None`` where the check was skipped or the model raised.
     length
         N.
     error, tolerance
-        Absolute, of the attention's output; ``None`` where the check was skipped.
+        Absolute, of the attention's output; ``None`` where there is no layer.
     passed
         ``None`` where the check was skipped.
     note
-        Head and query of the largest error, or why the check was skipped.
+        Head and query of the largest error, or why there is none.
     """
 
     check: str
@@ -133,7 +133,9 @@ def _cells(rows: Sequence[VerifyRow]) -> tuple[str, ...]:
     error, tolerance = ("-" if number is None else f"{number:.1e}" for number in (worst.error, worst.tolerance))
     if worst.check == "active":
         tolerance = f"> {tolerance}"
-    where = "-" if worst.layer is None else f"{worst.layer}: {worst.note}"
+    where = f"{worst.layer}: {worst.note}"
+    if worst.layer is None:
+        where = "-" if worst.passed is None else worst.note
     failed = sum(row.passed is False for row in rows)
     more = f", and {failed - 1} more layers" if failed > 1 else ""
     return (worst.check, worst.implementation, str(worst.length), error, tolerance, worst.verdict, where + more)

@@ -144,13 +144,21 @@ def _implementation_rows(plan: Plan, implementation: str, length: int) -> Iterat
     layers = tuple(layer.index for layer in attention_layers(plan.model) if layer.skipped is None)
     tolerances: dict[int, float] = {}
     for course in courses(length, getattr(plan.method, "group_size", 1)):
-        found = _run(plan, course, implementation, length)
-        if course.check == "prefill":
-            tolerances = {layer: _tolerance(found[layer], plan.model.dtype) for layer in layers if layer in found}
+        prefill = course.check == "prefill"
+        try:
+            found = _run(plan, course, implementation, length)
+        except (ValueError, RuntimeError) as error:
+            said = f"raised {type(error).__name__}: {str(error).splitlines()[0]}"
+            yield VerifyRow(course.check, implementation, None, length, None, None, False, said)
+            if prefill:
+                return
+            continue
+        if prefill:
+            tolerances = {layer: _tolerance(found[layer], plan.model.dtype) for layer in found}
         for layer in layers:
             name = (course.check, implementation, layer, length)
             yield _compared(name, found.get(layer), tolerances.get(layer))
-        if course.check == "prefill" and _differs(plan.method):
+        if prefill and found and _differs(plan.method):
             yield _active(implementation, length, found, tolerances)
 
 
@@ -177,8 +185,6 @@ def _compared(name: tuple[str, str, int, int], found: Found | None, tolerance: f
 
 def _active(implementation: str, length: int, found: dict[int, Found], tolerances: dict[int, float]) -> VerifyRow:
     """The layer that the method changes most, measured by its tolerance."""
-    if not found:
-        return VerifyRow("active", implementation, None, length, None, None, False, "no layer came to the method")
     layer = max(found, key=lambda layer: found[layer].change.error / tolerances[layer])
     change, tolerance = found[layer].change, tolerances[layer]
     note = f"head {change.head}, query {change.position}"
