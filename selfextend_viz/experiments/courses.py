@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from selfextend_viz.experiments.oracle import attention_rows, query_factors, told_positions
+from selfextend_viz.experiments.plain import rotated_once
 from selfextend_viz.patch.raw_heads import LayerCall, recorded
 from selfextend_viz.positions import Method, PlainRoPE
 
 ROWS = 96
 STEPS = 4
+
+Text = tuple[Tensor, Tensor, Tensor]
+"""Un-rotated ``[heads, rows, head_dim]`` of the queries compared, and all keys and values of one text."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,10 @@ class Found:
     errors
         The method's output against the oracle.
     plain
-        Plain attention, of the same precision, against its own oracle; of one forward over the whole text only.
-    change
-        The method's output against the oracle of plain RoPE; likewise.
+        The larger of two errors, of one forward over the whole text only: plain attention in the model's precision
+        against its own oracle, and the same told the method's positions in one rotation.
+    change, promised
+        The method's output, and its oracle, against the oracle of plain RoPE; likewise.
     largest_value, largest_logit
         The largest number among the layer's values, and what no logit is larger than.
     """
@@ -81,6 +85,7 @@ class Found:
     errors: Worst = field(default_factory=Worst)
     plain: Worst = field(default_factory=Worst)
     change: Worst = field(default_factory=Worst)
+    promised: Worst = field(default_factory=Worst)
     largest_value: float = 0.0
     largest_logit: float = 0.0
 
@@ -116,7 +121,7 @@ class Run:
         self.course, self.method, self.seed = course, method, seed
         self.found: dict[int, Found] = {}
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
-        self._told: dict[tuple[int, int, int | None, bool], NDArray[Any]] = {}
+        self._told: dict[tuple[Method, int, int, int | None], NDArray[Any]] = {}
 
     @torch.inference_mode()
     def go(self, model: Any, tokens: Tensor, implementation: str) -> dict[int, Found]:
@@ -150,12 +155,21 @@ class Run:
                 at = (places + pad - first).to(call.query.device)
                 text = call.query[row, :, at], key[row, :, pad:], value[row, :, pad:]
                 output = call.output[row, :, at].double()
-                expected = self._oracle(call, text, places, row, plain=False)
+                expected = self._attend(call, text, places, row)
                 found.errors = found.errors.or_of(_distance(output, expected), places)
                 if self.course.check == "prefill":
-                    expected = self._oracle(call, text, places, row, plain=True)
-                    found.change = found.change.or_of(_distance(output, expected), places)
-                    found.plain = found.plain.or_of(_distance(_plain_rows(call, at), expected), places)
+                    self._measure_plain(found, call, text, places, output, expected)
+
+    def _measure_plain(
+        self, found: Found, call: LayerCall, text: Text, places: Tensor, output: Tensor, expected: Tensor
+    ) -> None:
+        """What plain attention errs at the same precision, and how far from it the method is."""
+        plain = self._attend(call, text, places, 0, method=PlainRoPE())
+        found.change = found.change.or_of(_distance(output, plain), places)
+        found.promised = found.promised.or_of(_distance(expected, plain), places)
+        for method, exact in ((PlainRoPE(), plain), (self.method, expected)):
+            once = self._attend(call, text, places, 0, method=method, attend=rotated_once)
+            found.plain = found.plain.or_of(_distance(once, exact), places)
 
     def _grown(self, call: LayerCall) -> tuple[Tensor, Tensor]:
         """The layer's raw keys and values so far, the cache not asked."""
@@ -172,42 +186,30 @@ class Run:
         places = sampled_positions(sum(self.course.chunks) - pad, window, seed=self.seed)
         return places[(places + pad >= max(first, self.course.looked_from)) & (places + pad < slots)]
 
-    def _oracle(
-        self, call: LayerCall, text: tuple[Tensor, Tensor, Tensor], places: Tensor, row: int, *, plain: bool
+    def _attend(
+        self,
+        call: LayerCall,
+        text: Text,
+        places: Tensor,
+        row: int,
+        *,
+        method: Method | None = None,
+        attend: Callable[..., Tensor] = attention_rows,
     ) -> Tensor:
+        """Attention of the queries at these places under a method, by the oracle or in the model's precision."""
+        method = self.method if method is None else method
         query, key, value = text
-        asked = (row, key.shape[1], call.window, plain)
+        asked = (method, row, key.shape[1], call.window)
         if asked not in self._told:
-            method = PlainRoPE() if plain else self.method
             pairs = places.numpy()[:, None], np.arange(key.shape[1])[None]
             self._told[asked] = told_positions(method, *pairs, window=call.window)
-        if not plain:
-            factors = torch.as_tensor(query_factors(self.method, places.numpy()), device=query.device)
-            query = query.double() * factors[:, None] if factors.gt(1).any() else query
+        factors = torch.as_tensor(query_factors(method, places.numpy()), device=query.device)
+        if factors.gt(1).any():
+            query = (query.double() * factors[:, None]).to(torch.float64 if attend is attention_rows else query.dtype)
         options: dict[str, Any] = {"scale": call.scale, "softcap": call.softcap, "sinks": call.sinks}
-        return attention_rows(query, key, value, self._told[asked], turn=call.rotation, **options)
+        return attend(query, key, value, self._told[asked], turn=call.rotation, **options)
 
 
 def _distance(output: Tensor, expected: Tensor) -> Tensor:
     """``[heads, rows]``: the largest error of each head in each row."""
-    return (output.to(expected.device) - expected).abs().amax(-1)
-
-
-def _plain_rows(call: LayerCall, at: Tensor) -> Tensor:
-    """What plain attention makes of these rows of the first text, ``[heads, rows, head_dim]`` in model precision."""
-    query, key, value = call.turned
-    query, key, value = query[:1, :, at], key[:1], value[:1]
-    seen = torch.arange(key.shape[2], device=at.device) <= at[:, None]
-    if call.window is not None:
-        seen &= torch.arange(key.shape[2], device=at.device) > at[:, None] - call.window
-    if call.softcap is None and call.sinks is None:
-        return scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=call.scale, enable_gqa=True)[0]
-    shared = rearrange(query, "1 (h g) r d -> h (g r) d", h=key.shape[1])
-    logits = rearrange(shared @ key[0].mT * call.scale, "h (g r) n -> (h g) r n", r=len(at))
-    logits = logits if call.softcap is None else call.softcap * torch.tanh(logits / call.softcap)
-    logits = logits.masked_fill(~seen, -torch.inf)
-    if call.sinks is not None:
-        logits = torch.cat((logits, call.sinks.to(logits)[:, None, None].expand(-1, len(at), 1)), dim=-1)
-    weights = logits.float().softmax(-1)[..., : key.shape[2]].to(value.dtype)
-    output = rearrange(weights, "(h g) r n -> h (g r) n", h=key.shape[1]) @ value[0]
-    return rearrange(output, "h (g r) d -> (h g) r d", r=len(at))
+    return (output.to(expected) - expected).abs().amax(-1)

@@ -40,8 +40,6 @@ class LayerCall:
         Number of the layer.
     query, key, value
         ``[batch, heads, new, head_dim]``, keys and values of key heads: the new tokens', not rotated.
-    turned
-        Query, key and value as the attention was handed them: rotated, keys and values with the cache's.
     output
         ``[batch, heads, new, head_dim]``: what the method's attention gave back.
     rotation
@@ -56,7 +54,6 @@ class LayerCall:
     query: Tensor
     key: Tensor
     value: Tensor
-    turned: tuple[Tensor, Tensor, Tensor]
     output: Tensor
     rotation: RawRotation
     scale: float
@@ -128,10 +125,10 @@ class _Watch:
         """Before the module runs: a forward pre-hook."""
         self._given = inspect.signature(type(module).forward).bind(module, *args, **kwargs)
 
-    def see(self, turned: tuple[Tensor, Tensor, Tensor], output: Tensor, options: dict[str, Any]) -> None:
+    def see(self, output: Tensor, options: dict[str, Any]) -> None:
         """After its attention ran."""
         module = self._layer.module
-        query, key, value = self._raw_heads(turned[0].device)
+        query, key, value = self._raw_heads(output.device)
         scale = options.get("scaling")
         plain = blocks_of(module)[-1].plain
         call = LayerCall(
@@ -139,7 +136,6 @@ class _Watch:
             query,
             key,
             value,
-            turned,
             rearrange(output, "b q h d -> b h q d"),
             RawRotation.of(self._layer),
             query.shape[-1] ** -0.5 if scale is None else scale,
@@ -183,7 +179,7 @@ def _recording_function(
     output, weights = AttentionInterface()[IMPLEMENTATION](module, query, key, value, attention_mask, **options)
     watch = _WATCHES.get(module)
     if watch is not None:
-        watch.see((query, key, value), output, options)
+        watch.see(output, options)
     return output, weights
 
 

@@ -1,4 +1,4 @@
-"""A model's own rotation in float64, read off the function its file turns queries and keys with.
+"""A model's own rotation at any precision, read off the function its file turns queries and keys with.
 
 No layout is written down here: which dimensions turn together, which way, and by which frequency, is asked of the
 model's code with numbers that show it.
@@ -19,7 +19,7 @@ from selfextend_viz.patch.models import Layer
 
 @dataclass(frozen=True, eq=False)
 class RawRotation:
-    """Turns heads that nothing has turned yet, in float64.
+    """Turns heads that nothing has turned yet.
 
     Attributes
     ----------
@@ -71,13 +71,18 @@ class RawRotation:
         return cls(columns.to(to)[index], (pair.abs() - 1).long().to(to), pair.sign().double().to(to), scaling)
 
     def __call__(self, tensor: Tensor, positions: Tensor) -> Tensor:
-        """Turn float64 ``[batch or 1, heads, length, head_dim]`` to positions ``[batch, length]``, whole or not."""
-        frequencies, partner, sign = (part.to(tensor.device) for part in (self.frequencies, self.partner, self.sign))
+        """Turn ``[batch or 1, heads, length, head_dim]`` to positions ``[batch, length]``, whole or not.
+
+        In float64 for a float64 tensor; for others as transformers does, angles in float32 and products in theirs.
+        """
+        wide = torch.promote_types(tensor.dtype, torch.float32)
+        frequencies, sign = (part.to(device=tensor.device, dtype=wide) for part in (self.frequencies, self.sign))
         distinct, which = positions.unique(return_inverse=True)
-        angles = distinct.double()[:, None] * frequencies
-        cos, sin = ((table * self.scaling)[which][:, None] for table in (angles.cos(), angles.sin() * sign))
+        angles = distinct.to(wide)[:, None] * frequencies
+        tables = ((table * self.scaling).to(tensor.dtype) for table in (angles.cos(), angles.sin() * sign))
+        cos, sin = (table[which][:, None] for table in tables)
         turning, rest = tensor[..., : len(frequencies)], tensor[..., len(frequencies) :]
-        turned = torch.addcmul(turning * cos, turning[..., partner], sin)
+        turned = turning * cos + turning[..., self.partner.to(tensor.device)] * sin
         return torch.cat((turned, rest.expand(len(turned), -1, -1, -1)), dim=-1) if rest.shape[-1] else turned
 
 
