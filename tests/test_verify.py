@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -265,11 +266,12 @@ class TestTheOracle:
         torch.manual_seed(1)
         query, key, value = torch.randn(4, 3, 8), torch.randn(2, 9, 8), torch.randn(2, 9, 5)
         told = np.array([[5, 4, 3, 2, 1, 0, -1, -1, -1], [-1, 6, 5, 4, 3, 2, 1, 0, -1], [8, 7, 6, 5, 4, 3, 2, 1, 0]])
-        layer = attention_layers(tiny_llama(head_dim=8))[0]
+        model = tiny_llama(head_dim=8)
+        layer = attention_layers(model)[0]
         rotation_of_layer = RawRotation.of(layer)
         options = {"turn": rotation_of_layer, "scale": 0.7, "softcap": softcap, "sinks": sinks}
         actual = oracle.attention_rows(query, key, value, told, **options)
-        frequencies = layer.rotary.inv_freq.double()
+        frequencies = model.model.rotary_emb.inv_freq.double()
         for head, row in ((0, 0), (1, 1), (3, 2)):
             weights = []
             for j in np.flatnonzero(told[row] >= 0):
@@ -294,8 +296,8 @@ class TestTheOracle:
         for build in ROTARY.values():
             model, positions = build(), torch.tensor([[0, 3, 700]])
             layer = attention_layers(model)[0]
-            cos, sin = layer.rotary(torch.zeros(1), positions)
-            apply = __import__("sys").modules[type(layer.module).__module__].apply_rotary_pos_emb
+            cos, sin = model.model.rotary_emb(torch.zeros(1), positions)
+            apply = sys.modules[type(layer.module).__module__].apply_rotary_pos_emb
             head = torch.randn(1, 2, 3, layer.module.head_dim)
             turned = head.clone()
             turned[..., : cos.shape[-1]] = apply(*[head[..., : cos.shape[-1]]] * 2, cos, sin)[0]

@@ -45,10 +45,12 @@ class RawRotation:
         ValueError
             If the model's file has no ``apply_rotary_pos_emb``, or one that does not turn pairs of dimensions.
         """
-        kind = _layer_type(layer)
-        frequencies: Tensor = getattr(layer.rotary, "inv_freq" if kind is None else f"{kind}_inv_freq").double()
-        scaling = float(getattr(layer.rotary, "attention_scaling" if kind is None else f"{kind}_attention_scaling", 1))
-        columns = _column_frequencies(layer.rotary, kind, frequencies)
+        rotary: Any = getattr(layer.rotary, "module", layer.rotary)
+        kind = _layer_type(layer, rotary)
+        prefix = "" if kind is None else f"{kind}_"
+        frequencies: Tensor = getattr(rotary, f"{prefix}inv_freq").double()
+        scaling = float(getattr(rotary, f"{prefix}attention_scaling", 1))
+        columns = _column_frequencies(rotary, kind, frequencies)
         apply = getattr(sys.modules[type(layer.module).__module__], "apply_rotary_pos_emb", None)
         if apply is None:
             raise ValueError(
@@ -86,11 +88,11 @@ class RawRotation:
         return torch.cat((turned, rest.expand(len(turned), -1, -1, -1)), dim=-1) if rest.shape[-1] else turned
 
 
-def _layer_type(layer: Layer) -> str | None:
+def _layer_type(layer: Layer, rotary: Any) -> str | None:
     """The kind of the layer, for rotary modules that keep frequencies by kind."""
     types = getattr(layer.module.config, "layer_types", None)
     kind = None if types is None else types[layer.index]
-    return kind if kind is not None and hasattr(layer.rotary, f"{kind}_inv_freq") else None
+    return kind if kind is not None and hasattr(rotary, f"{kind}_inv_freq") else None
 
 
 def _column_frequencies(rotary: Any, kind: str | None, frequencies: Tensor) -> Tensor:
