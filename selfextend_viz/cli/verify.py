@@ -64,7 +64,7 @@ def verify(
     for sentence in (*found.skipped, found.summary):
         print_text(sentence)
     settings = {"model": model or "demo", "method": str(method), "lengths": plan.lengths, "seed": seed}
-    settings |= {"dtype": found.dtype, "device": found.device, "passed": found.passed}
+    settings |= {"model_class": found.model, "dtype": found.dtype, "device": found.device, "passed": found.passed}
     destination.write_rows("verify", settings, found.rows)
     if not found.passed:
         raise typer.Exit(1 if found.failures else 2)
