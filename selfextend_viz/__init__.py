@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from selfextend_viz.experiments.perplexity import perplexity, token_losses
     from selfextend_viz.experiments.retrieval import answer_attention, retrieval_heads
     from selfextend_viz.experiments.trained_length import knee
+    from selfextend_viz.experiments.verdict import Verification, VerifyRow
+    from selfextend_viz.experiments.verify import verify
     from selfextend_viz.patch import context_length, describe, extend, extended, is_extended, restore
     from selfextend_viz.plots import (
         plot_divergence,
@@ -59,6 +61,8 @@ __all__ = [
     "Band",
     "PlainRoPE",
     "SelfExtend",
+    "Verification",
+    "VerifyRow",
     "answer_attention",
     "attend",
     "attention_logits",
@@ -94,6 +98,7 @@ __all__ = [
     "suggest",
     "tiles",
     "token_losses",
+    "verify",
     "visible_pairs",
 ]
 
@@ -107,6 +112,8 @@ _HOMES = {
     "experiments.perplexity": ("perplexity", "token_losses"),
     "experiments.retrieval": ("answer_attention", "retrieval_heads"),
     "experiments.trained_length": ("knee",),
+    "experiments.verdict": ("Verification", "VerifyRow"),
+    "experiments.verify": ("verify",),
     "patch": ("context_length", "describe", "extend", "extended", "is_extended", "restore"),
     "plots": (
         "plot_divergence",
