@@ -60,8 +60,8 @@ def extended(model: Model, method: Method, *, implementation: str = "auto") -> I
     ...     model.generate(**inputs)
     """
     block = make_block(model, method, implementation)
-    push(block)
     try:
+        push(block)
         yield model
     finally:
         pop(block)
@@ -82,7 +82,11 @@ def extend(model: Model, method: Method, *, implementation: str = "auto") -> Mod
     for earlier in blocks_of(block.layers[0].module):
         if earlier.lasting:
             pop(earlier)
-    push(block)
+    try:
+        push(block)
+    except BaseException:
+        pop(block)
+        raise
     return model
 
 
@@ -138,11 +142,21 @@ def choice_for(layer: Layer, block: Block) -> Choice:
     """The implementation that runs a layer without gradients, found with tensors of the layer's kind and one token."""
     module: Any = layer.module
     heads = module.config.num_attention_heads
-    weight = next(module.parameters())
-    query, key = (_token(weight, count, module.head_dim) for count in (heads, heads // module.num_key_value_groups))
+    weight, place = next(module.parameters()), _place_of(module)
+    query, key = (_token(weight, n, module.head_dim, place) for n in (heads, heads // module.num_key_value_groups))
     return choose(block.implementation, query, key, key, block.bands)
 
 
-def _token(like: Tensor, heads: int, head_dim: int) -> Tensor:
+def _place_of(module: nn.Module) -> torch.device:
+    """The device a layer runs on: that of its weights, or where accelerate's hooks will bring offloaded ones."""
+    device = next(module.parameters()).device
+    if device.type != "meta":
+        return device
+    hooks = (getattr(part, "_hf_hook", None) for part in module.modules())
+    places = (getattr(hook, "execution_device", None) for hook in hooks)
+    return torch.device(next((place for place in places if place is not None), device))
+
+
+def _token(like: Tensor, heads: int, head_dim: int, place: torch.device) -> Tensor:
     dtype = like.dtype if like.is_floating_point() else torch.float32
-    return torch.zeros(1, heads, 1, head_dim, dtype=dtype, device=like.device)
+    return torch.zeros(1, heads, 1, head_dim, dtype=dtype, device=place)

@@ -115,8 +115,8 @@ def observe(
             )
 
     block.observer = look
-    push(block)
     try:
+        push(block)
         yield model
     finally:
         pop(block)
