@@ -25,11 +25,11 @@ class Evil:
     def __call__(self, *args, **options): return plain(*args, **options)
     def decode(self, ids, **options):
         text = plain.decode(ids, **options)
-        return EVIL if len(text) == 1 else text
+        return EVIL if len(text) <= 1 else text
 
 torch.manual_seed(0)
 sizes = dict(vocab_size=257, hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2)
-model = LlamaForCausalLM(LlamaConfig(**sizes, max_position_embeddings=128)).eval()
+model = LlamaForCausalLM(LlamaConfig(**sizes, max_position_embeddings=128, initializer_range=0.4)).eval()
 model.__class__ = type(EVIL, (LlamaForCausalLM,), {{}})
 asked = Phrasing(subject="key " + EVIL, statement=EVIL + " {{Subject}} is {{key}}.", question="What is {{subject}}?")
 """

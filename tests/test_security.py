@@ -27,7 +27,7 @@ from selfextend_viz.widgets.strip_state import said
 from selfextend_viz.widgets.tables import table_block
 from selfextend_viz.widgets.work import Subject
 
-EVIL = "<img src=x onerror=\"document.title='owned'\">"
+EVIL = "<img/src='x'/onerror=\"document.title='owned'\">"
 CONTEXT_LENGTH, WAIT = 128, 60
 TAGS = {"div", "span", "b", "i", "sub", "sup", "mark", "p", "table", "thead", "tbody", "tr", "th", "td"}
 
@@ -123,7 +123,7 @@ class TestPages:
         digits = [digit["said"] for row in app.strip.state["rows"] for digit in row["digits"]]
         assert EVIL in digits  # the tokenizer's text has come as far as the strip
         shown = html_of(app)
-        assert len(shown) > 10 and any("&lt;img src=x onerror=" in html for html in shown)
+        assert len(shown) > 10 and any("&lt;img/src=" in html for html in shown)
         assert [html for html in shown if not is_harmless(html)] == []
         assert EVIL in said(app.strip.state["rows"][0]) and EVIL in app.strip.words()
 
@@ -183,7 +183,7 @@ class TestPages:
         figure = plot_passkey([row], context_length=32)
         assert "onerror=" in str(figure)
         Destination(None, tmp_path / "figure.html").write_figure(figure)
-        assert "<img src=x" not in (tmp_path / "figure.html").read_text("utf-8")
+        assert "<img/" not in (tmp_path / "figure.html").read_text("utf-8")
 
     def test_the_shipped_page_may_load_and_send_nothing(self):
         page = (files("selfextend_viz") / "widgets" / "stored" / "show.html").read_text("utf-8")
