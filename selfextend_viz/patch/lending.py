@@ -93,9 +93,14 @@ def extend(model: Model, method: Lent, *, implementation: str = "auto") -> Model
     for earlier in [each for block in blocks for layer in block.layers for each in blocks_of(layer.module)]:
         if earlier.lasting:
             pop(earlier)
-    for block in blocks:
-        block.lasting = True
-        push(block)
+    try:
+        for block in blocks:
+            block.lasting = True
+            push(block)
+    except BaseException:
+        for block in reversed(blocks):
+            pop(block)
+        raise
     return model
 
 
