@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from selfextend_viz.experiments.passkey import passkey
     from selfextend_viz.experiments.perplexity import perplexity, token_losses
     from selfextend_viz.experiments.retrieval import answer_attention, retrieval_heads
-    from selfextend_viz.patch import context_length, describe, extend, extended, is_extended, restore
+    from selfextend_viz.patch import context_length, describe, extend, extended, is_extended, restore, trained_length
     from selfextend_viz.plots import (
         plot_divergence,
         plot_passkey,
@@ -90,6 +90,7 @@ __all__ = [
     "suggest",
     "tiles",
     "token_losses",
+    "trained_length",
     "visible_pairs",
 ]
 
@@ -101,7 +102,7 @@ _HOMES = {
     "experiments.passkey": ("passkey",),
     "experiments.perplexity": ("perplexity", "token_losses"),
     "experiments.retrieval": ("answer_attention", "retrieval_heads"),
-    "patch": ("context_length", "describe", "extend", "extended", "is_extended", "restore"),
+    "patch": ("context_length", "describe", "extend", "extended", "is_extended", "restore", "trained_length"),
     "plots": (
         "plot_divergence",
         "plot_passkey",
