@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from selfextend_viz.experiments.trained_length import knee
     from selfextend_viz.experiments.verdict import Verification, VerifyRow
     from selfextend_viz.experiments.verify import verify
-    from selfextend_viz.patch import context_length, describe, extend, extended, is_extended, restore
+    from selfextend_viz.patch import context_length, describe, extend, extended, is_extended, restore, trained_length
     from selfextend_viz.plots import (
         plot_divergence,
         plot_passkey,
@@ -98,6 +98,7 @@ __all__ = [
     "suggest",
     "tiles",
     "token_losses",
+    "trained_length",
     "verify",
     "visible_pairs",
 ]
@@ -114,7 +115,7 @@ _HOMES = {
     "experiments.trained_length": ("knee",),
     "experiments.verdict": ("Verification", "VerifyRow"),
     "experiments.verify": ("verify",),
-    "patch": ("context_length", "describe", "extend", "extended", "is_extended", "restore"),
+    "patch": ("context_length", "describe", "extend", "extended", "is_extended", "restore", "trained_length"),
     "plots": (
         "plot_divergence",
         "plot_passkey",
