@@ -249,7 +249,7 @@ class TestTheOracle:
         """Softcapped logits and sinks go another way than the kernel; both give what the oracle gives."""
         query, key, value = torch.randn(4, 20, 8), torch.randn(2, 20, 8), torch.randn(2, 20, 8)
         told, turned = self_extend_by_hand(3, 7, 20), RawRotation.of(attention_layers(tiny_llama(head_dim=8))[0])
-        options = {"turn": turned, "scale": 0.7, "softcap": softcap, "sinks": sinks}
+        options = {"turn": turned.turner, "scale": 0.7, "softcap": softcap, "sinks": sinks}
         exact, rows = oracle.attention_rows(query, key, value, told, **options), slice(5, 11)
         assert_close(plain.rotated_once(query, key, value, told, **options).double(), exact, atol=1e-5, rtol=0)
         some = plain.rotated_once(query[:, rows], key, value, told[rows], **options)
@@ -269,7 +269,7 @@ class TestTheOracle:
         model = tiny_llama(head_dim=8)
         layer = attention_layers(model)[0]
         rotation_of_layer = RawRotation.of(layer)
-        options = {"turn": rotation_of_layer, "scale": 0.7, "softcap": softcap, "sinks": sinks}
+        options = {"turn": rotation_of_layer.turner, "scale": 0.7, "softcap": softcap, "sinks": sinks}
         actual = oracle.attention_rows(query, key, value, told, **options)
         frequencies = model.model.rotary_emb.inv_freq.double()
         for head, row in ((0, 0), (1, 1), (3, 2)):
@@ -288,9 +288,9 @@ class TestTheOracle:
         query, key = torch.randn(4, 20, 8), torch.randn(2, 20, 8)
         told = self_extend_by_hand(3, 7, 20)
         turned = RawRotation.of(attention_layers(tiny_llama(head_dim=8))[0])
-        whole = oracle.attention_rows(query, key, key, told, turn=turned, scale=1.0)
+        whole = oracle.attention_rows(query, key, key, told, turn=turned.turner, scale=1.0)
         monkeypatch.setattr(oracle, "CELLS", 3 * key.numel())
-        assert_close(oracle.attention_rows(query, key, key, told, turn=turned, scale=1.0), whole)
+        assert_close(oracle.attention_rows(query, key, key, told, turn=turned.turner, scale=1.0), whole)
 
     def test_the_models_own_layout_is_read_off_its_code(self):
         for build in ROTARY.values():
@@ -324,7 +324,7 @@ class TestTheOracle:
         def replace(call):
             text = call.query[0], call.key[0], call.value[0]
             told = self_extend_by_hand(3, 7, 40)
-            rows = oracle.attention_rows(*text, told, turn=call.rotation, scale=call.scale)
+            rows = oracle.attention_rows(*text, told, turn=call.rotation.turner, scale=call.scale)
             states.append((rows.transpose(0, 1).float() - call.output[0].transpose(0, 1)).abs().max())
 
         with torch.no_grad(), recorded(llama, METHOD, replace):

@@ -207,7 +207,7 @@ class Run:
         if factors.gt(1).any():
             query = (query.double() * factors[:, None]).to(torch.float64 if attend is attention_rows else query.dtype)
         options: dict[str, Any] = {"scale": call.scale, "softcap": call.softcap, "sinks": call.sinks}
-        return attend(query, key, value, self._told[asked], turn=call.rotation, **options)
+        return attend(query, key, value, self._told[asked], turn=call.rotation.turner, **options)
 
 
 def _distance(output: Tensor, expected: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,15 +78,29 @@ class RawRotation:
 
         In float64 for a float64 tensor; for others as transformers does, angles in float32 and products in theirs.
         """
-        wide = torch.promote_types(tensor.dtype, torch.float32)
-        frequencies, sign = (part.to(device=tensor.device, dtype=wide) for part in (self.frequencies, self.sign))
+        return self.turner(tensor)(positions)
+
+    def turner(self, tensor: Tensor) -> Callable[[Tensor], Tensor]:
+        """What turns this tensor to one set of positions after another."""
+        turning, rest = tensor[..., : len(self.frequencies)], tensor[..., len(self.frequencies) :]
+        partner = turning[..., self.partner.to(tensor.device)]
+
+        def turned_to(positions: Tensor) -> Tensor:
+            cos, sin = self._tables(positions, tensor)
+            turned = turning * cos
+            turned += partner * sin
+            return torch.cat((turned, rest.expand(len(turned), -1, -1, -1)), dim=-1) if rest.shape[-1] else turned
+
+        return turned_to
+
+    def _tables(self, positions: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and signed sines ``[batch, 1, length, turned]``; equal positions share one evaluation."""
+        wide = torch.promote_types(like.dtype, torch.float32)
+        frequencies, sign = (part.to(device=like.device, dtype=wide) for part in (self.frequencies, self.sign))
         distinct, which = positions.unique(return_inverse=True)
         angles = distinct.to(wide)[:, None] * frequencies
-        tables = ((table * self.scaling).to(tensor.dtype) for table in (angles.cos(), angles.sin() * sign))
-        cos, sin = (table[which][:, None] for table in tables)
-        turning, rest = tensor[..., : len(frequencies)], tensor[..., len(frequencies) :]
-        turned = turning * cos + turning[..., self.partner.to(tensor.device)] * sin
-        return torch.cat((turned, rest.expand(len(turned), -1, -1, -1)), dim=-1) if rest.shape[-1] else turned
+        cos, sin = ((table * self.scaling).to(like.dtype) for table in (angles.cos(), angles.sin() * sign))
+        return cos[which][:, None], sin[which][:, None]
 
 
 def _layer_type(layer: Layer, rotary: Any) -> str | None:
