@@ -18,7 +18,7 @@ from selfextend_viz.cli import app
 from selfextend_viz.experiments import courses, oracle, plain
 from selfextend_viz.experiments.verdict import COLUMNS
 from selfextend_viz.methods import ShuffledSelfExtend, SlidingWindow
-from selfextend_viz.patch import attention_function, observe, rotation
+from selfextend_viz.patch import attention_function, extended, observe, rotation
 from selfextend_viz.patch.binding import IMPLEMENTATION
 from selfextend_viz.patch.models import attention_layers
 from selfextend_viz.patch.raw_heads import recorded
@@ -108,6 +108,13 @@ class TestRightModels:
         assert not is_extended(llama) and llama.config._attn_implementation == "sdpa"
         assert [len(module._forward_pre_hooks) for module in llama.modules()] == hooks
         assert torch.equal(llama(ids).logits, before)
+
+    def test_a_model_that_is_lent_already_keeps_what_it_was_lent(self, llama):
+        ids = token_ids(40)
+        with torch.no_grad(), extended(llama, SelfExtend(2, 4)):
+            before = llama(ids).logits
+            assert verified(llama, implementations=["flash"]).passed
+            assert is_extended(llama) and torch.equal(llama(ids).logits, before)
 
     def test_the_same_seed_gives_the_same_rows(self, llama):
         first, again, other = (verified(llama, seed=seed).rows for seed in (3, 3, 4))
@@ -417,6 +424,16 @@ class TestBadInput:
     def test_bad_options(self, llama, options, error, said):
         with pytest.raises(error, match=said):
             verify(llama, SelfExtend(3, 23), **({"lengths": [64]} | options))
+
+    def test_a_layout_that_cannot_be_asked(self, llama, monkeypatch):
+        file = sys.modules[type(llama.model.layers[0].self_attn).__module__]
+        with monkeypatch.context() as changed:
+            changed.setattr(file, "apply_rotary_pos_emb", lambda q, k, cos, sin: (q, k))
+            with pytest.raises(ValueError, match="does not turn its 16 dimensions in pairs"):
+                RawRotation.of(attention_layers(llama)[0])
+            changed.delattr(file, "apply_rotary_pos_emb")
+            with pytest.raises(ValueError, match="has no apply_rotary_pos_emb"):
+                RawRotation.of(attention_layers(llama)[0])
 
     def test_bad_methods(self, llama):
         with pytest.raises(ValueError, match="is plain RoPE at every length"):
