@@ -18,7 +18,7 @@ from selfextend_viz.cli import app
 from selfextend_viz.experiments import courses, oracle, plain
 from selfextend_viz.experiments.verdict import COLUMNS
 from selfextend_viz.methods import ShuffledSelfExtend, SlidingWindow
-from selfextend_viz.patch import attention_function, observe, rotation
+from selfextend_viz.patch import attention_function, extended, observe, rotation
 from selfextend_viz.patch.binding import IMPLEMENTATION
 from selfextend_viz.patch.models import attention_layers
 from selfextend_viz.patch.raw_heads import recorded
@@ -108,6 +108,13 @@ class TestRightModels:
         assert not is_extended(llama) and llama.config._attn_implementation == "sdpa"
         assert [len(module._forward_pre_hooks) for module in llama.modules()] == hooks
         assert torch.equal(llama(ids).logits, before)
+
+    def test_a_model_that_is_lent_already_keeps_what_it_was_lent(self, llama):
+        ids = token_ids(40)
+        with torch.no_grad(), extended(llama, SelfExtend(2, 4)):
+            before = llama(ids).logits
+            assert verified(llama, implementations=["flash"]).passed
+            assert is_extended(llama) and torch.equal(llama(ids).logits, before)
 
     def test_the_same_seed_gives_the_same_rows(self, llama):
         first, again, other = (verified(llama, seed=seed).rows for seed in (3, 3, 4))
@@ -249,7 +256,7 @@ class TestTheOracle:
         """Softcapped logits and sinks go another way than the kernel; both give what the oracle gives."""
         query, key, value = torch.randn(4, 20, 8), torch.randn(2, 20, 8), torch.randn(2, 20, 8)
         told, turned = self_extend_by_hand(3, 7, 20), RawRotation.of(attention_layers(tiny_llama(head_dim=8))[0])
-        options = {"turn": turned, "scale": 0.7, "softcap": softcap, "sinks": sinks}
+        options = {"turn": turned.turner, "scale": 0.7, "softcap": softcap, "sinks": sinks}
         exact, rows = oracle.attention_rows(query, key, value, told, **options), slice(5, 11)
         assert_close(plain.rotated_once(query, key, value, told, **options).double(), exact, atol=1e-5, rtol=0)
         some = plain.rotated_once(query[:, rows], key, value, told[rows], **options)
@@ -269,7 +276,7 @@ class TestTheOracle:
         model = tiny_llama(head_dim=8)
         layer = attention_layers(model)[0]
         rotation_of_layer = RawRotation.of(layer)
-        options = {"turn": rotation_of_layer, "scale": 0.7, "softcap": softcap, "sinks": sinks}
+        options = {"turn": rotation_of_layer.turner, "scale": 0.7, "softcap": softcap, "sinks": sinks}
         actual = oracle.attention_rows(query, key, value, told, **options)
         frequencies = model.model.rotary_emb.inv_freq.double()
         for head, row in ((0, 0), (1, 1), (3, 2)):
@@ -288,9 +295,9 @@ class TestTheOracle:
         query, key = torch.randn(4, 20, 8), torch.randn(2, 20, 8)
         told = self_extend_by_hand(3, 7, 20)
         turned = RawRotation.of(attention_layers(tiny_llama(head_dim=8))[0])
-        whole = oracle.attention_rows(query, key, key, told, turn=turned, scale=1.0)
+        whole = oracle.attention_rows(query, key, key, told, turn=turned.turner, scale=1.0)
         monkeypatch.setattr(oracle, "CELLS", 3 * key.numel())
-        assert_close(oracle.attention_rows(query, key, key, told, turn=turned, scale=1.0), whole)
+        assert_close(oracle.attention_rows(query, key, key, told, turn=turned.turner, scale=1.0), whole)
 
     def test_the_models_own_layout_is_read_off_its_code(self):
         for build in ROTARY.values():
@@ -324,7 +331,7 @@ class TestTheOracle:
         def replace(call):
             text = call.query[0], call.key[0], call.value[0]
             told = self_extend_by_hand(3, 7, 40)
-            rows = oracle.attention_rows(*text, told, turn=call.rotation, scale=call.scale)
+            rows = oracle.attention_rows(*text, told, turn=call.rotation.turner, scale=call.scale)
             states.append((rows.transpose(0, 1).float() - call.output[0].transpose(0, 1)).abs().max())
 
         with torch.no_grad(), recorded(llama, METHOD, replace):
@@ -417,6 +424,16 @@ class TestBadInput:
     def test_bad_options(self, llama, options, error, said):
         with pytest.raises(error, match=said):
             verify(llama, SelfExtend(3, 23), **({"lengths": [64]} | options))
+
+    def test_a_layout_that_cannot_be_asked(self, llama, monkeypatch):
+        file = sys.modules[type(llama.model.layers[0].self_attn).__module__]
+        with monkeypatch.context() as changed:
+            changed.setattr(file, "apply_rotary_pos_emb", lambda q, k, cos, sin: (q, k))
+            with pytest.raises(ValueError, match="does not turn its 16 dimensions in pairs"):
+                RawRotation.of(attention_layers(llama)[0])
+            changed.delattr(file, "apply_rotary_pos_emb")
+            with pytest.raises(ValueError, match="has no apply_rotary_pos_emb"):
+                RawRotation.of(attention_layers(llama)[0])
 
     def test_bad_methods(self, llama):
         with pytest.raises(ValueError, match="is plain RoPE at every length"):

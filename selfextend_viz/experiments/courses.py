@@ -131,13 +131,13 @@ class Run:
         mask = (torch.arange(length) >= torch.tensor(padding)[:, None]).long().to(tokens.device)
         places = (mask.cumsum(-1) - 1).clamp(min=0)
         cache, decoder, start = None, model.get_decoder(), 0
+        inputs: dict[str, Tensor] = {}
         with recorded(model, self.method, self._look, implementation=implementation):
             for size in self.course.chunks:
                 self._told.clear()
                 some = slice(start, start + size)
-                inputs = (
-                    {"attention_mask": mask[:, : some.stop], "position_ids": places[:, some]} if any(padding) else {}
-                )
+                if any(padding):
+                    inputs = {"attention_mask": mask[:, : some.stop], "position_ids": places[:, some]}
                 read = decoder(input_ids=ids[:, some], past_key_values=cache, use_cache=True, **inputs)
                 cache, start = read.past_key_values, some.stop
         return self.found
@@ -154,7 +154,7 @@ class Run:
             if len(places):
                 at = (places + pad - first).to(call.query.device)
                 text = call.query[row, :, at], key[row, :, pad:], value[row, :, pad:]
-                output = call.output[row, :, at].double()
+                output = call.output[row, :, at]
                 expected = self._attend(call, text, places, row)
                 found.errors = found.errors.or_of(_distance(output, expected), places)
                 if self.course.check == "prefill":
@@ -207,7 +207,7 @@ class Run:
         if factors.gt(1).any():
             query = (query.double() * factors[:, None]).to(torch.float64 if attend is attention_rows else query.dtype)
         options: dict[str, Any] = {"scale": call.scale, "softcap": call.softcap, "sinks": call.sinks}
-        return attend(query, key, value, self._told[asked], turn=call.rotation, **options)
+        return attend(query, key, value, self._told[asked], turn=call.rotation.turner, **options)
 
 
 def _distance(output: Tensor, expected: Tensor) -> Tensor:

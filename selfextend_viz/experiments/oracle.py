@@ -22,6 +22,9 @@ from selfextend_viz.positions.bands import pair_positions
 CELLS = 2**22
 UNSEEN = -1
 
+Turn = Callable[[Tensor], Callable[[Tensor], Tensor]]
+"""From a tensor that nothing has rotated to what turns it to positions."""
+
 
 def self_extend_positions(group_size: int, neighbor_window: int, query: Any, key: Any) -> NDArray[np.int64]:
     """Self-Extend's formula (arXiv 2401.01325, section 3) for pairs of positions; -1 for a key in the future.
@@ -72,7 +75,7 @@ def attention_rows(
     value: Tensor,
     told: NDArray[Any],
     *,
-    turn: Callable[[Tensor, Tensor], Tensor],
+    turn: Turn,
     scale: float,
     softcap: float | None = None,
     sinks: Tensor | None = None,
@@ -88,7 +91,8 @@ def attention_rows(
     told : ndarray
         ``[rows, keys]``: how far away each key is said to be, negative where it is not seen.
     turn : callable
-        ``turn(tensor, positions)`` turns ``[batch or 1, heads, length, head_dim]`` to ``[batch, length]``.
+        ``turn(tensor)`` of ``[batch or 1, heads, length, head_dim]`` gives what turns it to positions
+        ``[batch, length]``.
     scale, softcap, sinks
         As in :func:`selfextend_viz.attention.core`.
 
@@ -103,11 +107,11 @@ def attention_rows(
     distance = torch.as_tensor(told, device=device)
     size = max(1, CELLS // key.numel())
     sinks = None if sinks is None else sinks.to(query)
-    still = turn(query[None], torch.zeros_like(distance[None, :, 0]))[0]
-    parts = []
+    still = turn(query[None])(torch.zeros_like(distance[None, :, 0]))[0]
+    turn_keys, parts = turn(key[None]), []
     for start in range(0, len(distance), size):
         some = slice(start, start + size)
-        back = turn(key[None], -distance[some])
+        back = turn_keys(-distance[some])
         logits = _logits(still[:, some], back, scale=scale, softcap=softcap)
         parts.append(_weighted(logits.masked_fill((distance[some] < 0)[:, None], -torch.inf), value, sinks))
     return torch.cat(parts, dim=1)

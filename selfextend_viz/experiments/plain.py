@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,6 +9,8 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+
+from selfextend_viz.experiments.oracle import Turn
 
 CELLS = 2**22
 
@@ -20,7 +21,7 @@ def rotated_once(
     value: Tensor,
     told: NDArray[Any],
     *,
-    turn: Callable[[Tensor, Tensor], Tensor],
+    turn: Turn,
     scale: float,
     softcap: float | None = None,
     sinks: Tensor | None = None,
@@ -37,12 +38,12 @@ def rotated_once(
     """
     distance = torch.as_tensor(told, device=query.device)
     places = (distance >= 0).long().mul(torch.arange(distance.shape[1], device=query.device)).amax(-1)
-    here = rearrange(turn(query[None], places[None]), "1 h r d -> r h 1 d")
+    here = rearrange(turn(query[None])(places[None]), "1 h r d -> r h 1 d")
     size = max(1, CELLS // key.numel())
-    parts = []
+    turn_keys, parts = turn(key[None]), []
     for start in range(0, len(distance), size):
         some = slice(start, start + size)
-        keys = turn(key[None], places[some, None] - distance[some])
+        keys = turn_keys(places[some, None] - distance[some])
         values = value.expand(len(keys), -1, -1, -1)
         seen = (distance[some] >= 0)[:, None, None]
         if softcap is None and sinks is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,44 +49,40 @@ class RawRotation:
         rotary: Any = getattr(layer.rotary, "module", layer.rotary)
         kind = _layer_type(layer, rotary)
         prefix = "" if kind is None else f"{kind}_"
-        frequencies: Tensor = getattr(rotary, f"{prefix}inv_freq").double()
+        frequencies: Tensor = getattr(rotary, f"{prefix}inv_freq").cpu().double()
         scaling = float(getattr(rotary, f"{prefix}attention_scaling", 1))
         columns = _column_frequencies(rotary, kind, frequencies)
-        apply = getattr(sys.modules[type(layer.module).__module__], "apply_rotary_pos_emb", None)
-        if apply is None:
-            raise ValueError(
-                f"the file of {type(layer.module).__name__} has no apply_rotary_pos_emb, so how its heads turn "
-                "cannot be asked of it; only models that have one can be verified"
-            )
-        zero, names = torch.zeros_like(columns)[None, None], torch.arange(1.0, len(columns) + 1)[None, None]
-        dimensions = torch.arange(1.0, 2 * len(frequencies) + 1)
-        column = _first(apply, torch.ones_like(dimensions), names, zero.float())
-        pair = _first(apply, dimensions, zero.float(), torch.ones_like(names))
-        if sorted(pair.abs().tolist()) != dimensions.tolist() or not (
-            1 <= column.min() <= column.max() <= len(columns)
-        ):
-            raise ValueError(
-                f"apply_rotary_pos_emb of {type(layer.module).__name__} does not turn its {len(dimensions)} dimensions "
-                "in pairs; only such models can be verified"
-            )
-        to = frequencies.device
-        index = (column - 1).long().to(to)
-        return cls(columns.to(to)[index], (pair.abs() - 1).long().to(to), pair.sign().double().to(to), scaling)
+        column, pair = _layout(layer.module, turned=2 * len(frequencies), columns=len(columns))
+        return cls(columns[column], pair.abs().long() - 1, pair.sign().double(), scaling)
 
     def __call__(self, tensor: Tensor, positions: Tensor) -> Tensor:
         """Turn ``[batch or 1, heads, length, head_dim]`` to positions ``[batch, length]``, whole or not.
 
         In float64 for a float64 tensor; for others as transformers does, angles in float32 and products in theirs.
         """
-        wide = torch.promote_types(tensor.dtype, torch.float32)
-        frequencies, sign = (part.to(device=tensor.device, dtype=wide) for part in (self.frequencies, self.sign))
+        return self.turner(tensor)(positions)
+
+    def turner(self, tensor: Tensor) -> Callable[[Tensor], Tensor]:
+        """What turns this tensor to one set of positions after another."""
+        turning, rest = tensor[..., : len(self.frequencies)], tensor[..., len(self.frequencies) :]
+        partner = turning[..., self.partner.to(tensor.device)]
+
+        def turned_to(positions: Tensor) -> Tensor:
+            cos, sin = self._tables(positions, tensor)
+            turned = turning * cos
+            turned += partner * sin
+            return torch.cat((turned, rest.expand(len(turned), -1, -1, -1)), dim=-1) if rest.shape[-1] else turned
+
+        return turned_to
+
+    def _tables(self, positions: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and signed sines ``[batch, 1, length, turned]``; equal positions share one evaluation."""
+        wide = torch.promote_types(like.dtype, torch.float32)
+        frequencies, sign = (part.to(device=like.device, dtype=wide) for part in (self.frequencies, self.sign))
         distinct, which = positions.unique(return_inverse=True)
         angles = distinct.to(wide)[:, None] * frequencies
-        tables = ((table * self.scaling).to(tensor.dtype) for table in (angles.cos(), angles.sin() * sign))
-        cos, sin = (table[which][:, None] for table in tables)
-        turning, rest = tensor[..., : len(frequencies)], tensor[..., len(frequencies) :]
-        turned = turning * cos + turning[..., self.partner.to(tensor.device)] * sin
-        return torch.cat((turned, rest.expand(len(turned), -1, -1, -1)), dim=-1) if rest.shape[-1] else turned
+        cos, sin = ((table * self.scaling).to(like.dtype) for table in (angles.cos(), angles.sin() * sign))
+        return cos[which][:, None], sin[which][:, None]
 
 
 def _layer_type(layer: Layer, rotary: Any) -> str | None:
@@ -97,14 +94,34 @@ def _layer_type(layer: Layer, rotary: Any) -> str | None:
 
 def _column_frequencies(rotary: Any, kind: str | None, frequencies: Tensor) -> Tensor:
     """The frequency behind each column of the model's cosines, float64: at position 1 a column is its own angle."""
-    one = torch.ones(1, 1, dtype=torch.int64, device=frequencies.device)
-    like = torch.empty(0, dtype=torch.float32, device=frequencies.device)
+    device = getattr(rotary, "inv_freq" if kind is None else f"{kind}_inv_freq").device
+    one, like = torch.ones(1, 1, dtype=torch.int64, device=device), torch.empty(0, dtype=torch.float32, device=device)
     forward = inspect.unwrap(type(rotary).forward)
     with torch.no_grad():
         cos, sin = forward(rotary, like, one) if kind is None else forward(rotary, like, one, kind)
-    angles = torch.atan2(sin.double(), cos.double())[0, 0]
-    nearest = (angles[:, None] - frequencies).abs().argmin(-1)
-    return frequencies[nearest].cpu()
+    angles = torch.atan2(sin.cpu().double(), cos.cpu().double())[0, 0]
+    return frequencies[(angles[:, None] - frequencies).abs().argmin(-1)]
+
+
+def _layout(module: Any, *, turned: int, columns: int) -> tuple[Tensor, Tensor]:
+    """Of each dimension that turns: its column of the cosines, and its partner from 1 on, negative if subtracted."""
+    apply = getattr(sys.modules[type(module).__module__], "apply_rotary_pos_emb", None)
+    if apply is None:
+        raise ValueError(
+            f"the file of {type(module).__name__} has no apply_rotary_pos_emb, so how its heads turn cannot be asked "
+            "of it; only models that have one can be verified"
+        )
+    names, zero = torch.arange(1.0, columns + 1)[None, None], torch.zeros(1, 1, columns)
+    dimensions = torch.arange(1.0, turned + 1)
+    column = _first(apply, torch.ones(turned), names, zero)
+    pair = _first(apply, dimensions, zero, torch.ones_like(names))
+    whole = sorted(pair.abs().tolist()) == dimensions.tolist() and torch.isin(column, names).all()
+    if not whole or not torch.equal(pair.sign() * pair[pair.abs().long() - 1], -dimensions):
+        raise ValueError(
+            f"apply_rotary_pos_emb of {type(module).__name__} does not turn its {turned} dimensions in pairs; "
+            "only such models can be verified"
+        )
+    return column.long() - 1, pair
 
 
 def _first(apply: Any, head: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
