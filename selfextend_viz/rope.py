@@ -131,9 +131,7 @@ def rotate(tensor: Tensor, positions: Tensor, inv_freq: Tensor, *, attention_fac
     return turn(tensor, cos, sin)
 
 
-def turn(
-    tensor: Tensor, cos: Tensor, sin: Tensor, *, some: slice = slice(None), interleaved: bool = False
-) -> Tensor:
+def turn(tensor: Tensor, cos: Tensor, sin: Tensor, *, some: slice = slice(None), interleaved: bool = False) -> Tensor:
     """Turn every head of ``tensor`` by angles whose cosines and sines are known.
 
     Parameters

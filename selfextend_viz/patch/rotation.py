@@ -167,7 +167,7 @@ def pin_frequencies(rotary: nn.Module, pinned: bool) -> None:
 def _dynamic_prefixes(rotary: nn.Module) -> Iterator[str]:
     """Of the names of those buffers that dynamic NTK changes."""
     kinds: Any = getattr(rotary, "rope_type", "")
-    for layer_type, kind in (kinds.items() if isinstance(kinds, dict) else ((None, kinds),)):
+    for layer_type, kind in kinds.items() if isinstance(kinds, dict) else ((None, kinds),):
         if "dynamic" in str(kind):
             yield _prefix(layer_type)
 
