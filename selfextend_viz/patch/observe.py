@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from selfextend_viz.attention import band_logits, scaled_by
+from selfextend_viz.attention import band_logits, picked_heads, scaled_by
 from selfextend_viz.methods.per_layer import Lent
 from selfextend_viz.patch.attention_function import Forward
 from selfextend_viz.patch.binding import Block
@@ -49,21 +49,24 @@ class LayerView:
     _turns: Turns = field(repr=False)
     _bands: dict[Method, tuple[Band, ...]] = field(repr=False)
 
-    def logits(self, method: Method) -> Tensor:
+    def logits(self, method: Method, heads: slice = slice(None)) -> Tensor:
         """Logits the sampled rows would have under a method: float32 ``[batch, heads, rows, keys]``, -inf where unseen.
 
-        A sliding window of the model's own is no part of the method and is not applied.
+        A sliding window of the model's own is no part of the method and is not applied. ``heads`` picks some heads, as
+        :func:`selfextend_viz.attention.head_slices` cuts them.
         """
+        bands = self._bands.setdefault(method, bands_of(method))
+        query, key, left = picked_heads(self.query, self.key, bands, heads)
         logits = band_logits(
-            scaled_by(method, self.query, self.row_positions[None]),
-            self.key,
-            self._bands.setdefault(method, bands_of(method)),
+            scaled_by(method, query, self.row_positions[None]),
+            key,
+            bands,
             rotate=self._turns,
             scale=self.scale,
             softcap=self.softcap,
             query_slots=self.row_positions,
         )
-        return logits.float()
+        return logits[:, left].float()
 
 
 @contextmanager
