@@ -3,6 +3,8 @@
 # make test-lowest the tests of models with the oldest transformers that is admitted
 # make test-browser the tests that drive a browser, alone; make test runs them too where Chromium is installed
 #
+# make model-table checks every architecture and writes the README's table of them
+#
 # The first run builds .venv; later runs find it ready. PYTHON=python3.12 picks another interpreter.
 
 PYTHON ?= python3
@@ -15,7 +17,7 @@ LOWEST := .venv-lowest
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,patch patch_inputs patch_slots grouped_cache inputs faults \
 	observe describe demo passkey perplexity retrieval divergence))
 
-.PHONY: help venv lab test test-browser test-slow test-all test-lowest check format clean clean-all
+.PHONY: help venv lab test test-browser test-slow test-all test-lowest check model-table format clean clean-all
 .DEFAULT_GOAL := help
 
 help:
@@ -46,6 +48,10 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@$(BIN)/python .ci/audit.py
+
+model-table: $(VENV)/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/model_table.py --json benchmarks/results/models.json
+	$(BIN)/python benchmarks/readme_tables.py
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .

@@ -10,6 +10,7 @@ from torch import Tensor
 from selfextend_viz.attention.checks import check_options, check_padding, check_rotary, check_tensors
 from selfextend_viz.attention.dispatch import core
 from selfextend_viz.attention.logits import band_logits
+from selfextend_viz.attention.query_scale import scaled_by
 from selfextend_viz.attention.slots import Slots
 from selfextend_viz.positions import Band, bands_of
 from selfextend_viz.rope import cos_sin, default_inv_freq, turn
@@ -89,7 +90,7 @@ def attend(
     slots = _slots(query, key, key_padding)
     frequencies = default_inv_freq(query.shape[-1], theta=theta)[0] if inv_freq is None else inv_freq
     return core(
-        query,
+        scaled_by(method, query, slots.query_positions),
         key,
         value,
         bands,
@@ -133,6 +134,7 @@ def attention_logits(
     slots = _slots(query, key, key_padding)
     frequencies = default_inv_freq(query.shape[-1], theta=theta)[0] if inv_freq is None else inv_freq
     turn = _Turns(slots, frequencies, attention_factor)
+    query = scaled_by(method, query, slots.query_positions)
     return band_logits(query, key, bands, rotate=turn, key_positions=slots, scale=scale, softcap=softcap)
 
 

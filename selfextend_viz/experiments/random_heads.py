@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from selfextend_viz.attention import band_logits
+from selfextend_viz.attention import band_logits, picked_heads, scaled_by
 from selfextend_viz.experiments.head_rows import Survey
 from selfextend_viz.experiments.heads import distance_edges, sample_rows
 from selfextend_viz.experiments.rows import HeadRow, LogitRow
@@ -38,15 +38,17 @@ class RandomView:
     inv_freq: Tensor
     layer: int = 0
 
-    def logits(self, method: Method) -> Tensor:
-        """Logits ``[1, heads, rows, keys]`` of the sampled rows under a method."""
+    def logits(self, method: Method, heads: slice = slice(None)) -> Tensor:
+        """Logits ``[1, heads, rows, keys]`` of the sampled rows under a method, of all heads or of some."""
         keys = torch.arange(self.key.shape[2])
 
         def turned(tensor: Tensor, band: Band, side: str) -> Tensor:
             told = band.query_position(self.row_positions) if side == "query" else band.key_position(keys)
             return rotate(tensor, told, self.inv_freq)
 
-        return band_logits(self.query, self.key, method.bands, rotate=turned, query_slots=self.row_positions)
+        query, key, left = picked_heads(self.query, self.key, method.bands, heads)
+        query = scaled_by(method, query, self.row_positions[None])
+        return band_logits(query, key, method.bands, rotate=turned, query_slots=self.row_positions)[:, left]
 
 
 def random_divergence(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from selfextend_viz.attention import band_logits
+from selfextend_viz.attention import band_logits, picked_heads, scaled_by
+from selfextend_viz.methods.per_layer import Lent
 from selfextend_viz.patch.attention_function import Forward
-from selfextend_viz.patch.binding import pop, push
-from selfextend_viz.patch.lending import make_block
+from selfextend_viz.patch.binding import Block
+from selfextend_viz.patch.lending import make_blocks, pushed
 from selfextend_viz.patch.rotation import Turns
 from selfextend_viz.positions import Band, Method, PlainRoPE, bands_of
 
@@ -47,21 +49,24 @@ class LayerView:
     _turns: Turns = field(repr=False)
     _bands: dict[Method, tuple[Band, ...]] = field(repr=False)
 
-    def logits(self, method: Method) -> Tensor:
+    def logits(self, method: Method, heads: slice = slice(None)) -> Tensor:
         """Logits the sampled rows would have under a method: float32 ``[batch, heads, rows, keys]``, -inf where unseen.
 
-        A sliding window of the model's own is no part of the method and is not applied.
+        A sliding window of the model's own is no part of the method and is not applied. ``heads`` picks some heads, as
+        :func:`selfextend_viz.attention.head_slices` cuts them.
         """
+        bands = self._bands.setdefault(method, bands_of(method))
+        query, key, left = picked_heads(self.query, self.key, bands, heads)
         logits = band_logits(
-            self.query,
-            self.key,
-            self._bands.setdefault(method, bands_of(method)),
+            scaled_by(method, query, self.row_positions[None]),
+            key,
+            bands,
             rotate=self._turns,
             scale=self.scale,
             softcap=self.softcap,
             query_slots=self.row_positions,
         )
-        return logits.float()
+        return logits[:, left].float()
 
 
 @contextmanager
@@ -70,7 +75,7 @@ def observe(
     rows: Sequence[int] | NDArray[np.integer[Any]] | Tensor,
     callback: Callable[[LayerView], None],
     *,
-    method: Method | None = None,
+    method: Lent | None = None,
     implementation: str = "auto",
 ) -> Iterator[nn.Module]:
     """Call back with a :class:`LayerView` from every touched layer of every forward inside the block.
@@ -87,7 +92,7 @@ def observe(
     callback
         Called with each view, before the layer's attention runs.
     method
-        What the forward itself runs under; plain RoPE if left out.
+        What the forward itself runs under, as for :func:`extended`; plain RoPE if left out.
     implementation
         As for :func:`extended`.
 
@@ -102,10 +107,10 @@ def observe(
         If the rows are not positions, or a forward is given padded rows.
     """
     wanted = _positions(rows)
-    block = make_block(model, PlainRoPE() if method is None else method, implementation)
+    blocks = make_blocks(model, PlainRoPE() if method is None else method, implementation)
     bands: dict[Method, tuple[Band, ...]] = {}
 
-    def look(module: Any, query: Tensor, key: Tensor, forward: Forward, **options: Any) -> None:
+    def look(block: Block, module: Any, query: Tensor, key: Tensor, forward: Forward, **options: Any) -> None:
         first, here = _rows_of(forward, wanted)
         if here:
             turns = forward.turns(block.rotary_of(module), here)
@@ -114,12 +119,10 @@ def observe(
                 LayerView(module.layer_idx, query[:, :, at - first], key, at, _turns=turns, _bands=bands, **options)
             )
 
-    block.observer = look
-    try:
-        push(block)
+    for block in blocks:
+        block.observer = partial(look, block)
+    with pushed(blocks):
         yield model
-    finally:
-        pop(block)
 
 
 def _positions(rows: Sequence[int] | NDArray[np.integer[Any]] | Tensor) -> Tensor:

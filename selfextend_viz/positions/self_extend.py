@@ -20,11 +20,14 @@ class SelfExtend:
         G, how many far tokens share one position; 1 is plain RoPE.
     neighbor_window
         w_n, the first distance that is grouped.
+    log_scale
+        The trained length L, to multiply the query at true position i (from 0) by ``max(1, log(i + 1) / log(L))``, as
+        the authors do for long pass keys; left out, queries stay as they are. No position depends on it.
 
     Raises
     ------
     TypeError, ValueError
-        If G is not a whole number >= 1 or w_n not one >= 0.
+        If G is not a whole number >= 1, w_n not one >= 0, or log_scale neither ``None`` nor one >= 2.
 
     Examples
     --------
@@ -34,10 +37,13 @@ class SelfExtend:
 
     group_size: int
     neighbor_window: int
+    log_scale: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "group_size", whole_number("group_size", self.group_size))
         object.__setattr__(self, "neighbor_window", whole_number("neighbor_window", self.neighbor_window, at_least=0))
+        if self.log_scale is not None:
+            object.__setattr__(self, "log_scale", whole_number("log_scale", self.log_scale, at_least=2))
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -51,8 +57,13 @@ class SelfExtend:
 
     @property
     def differs_from(self) -> int | None:
-        """The first length at which any position differs from plain RoPE: w_n + 2, or ``None`` for G = 1."""
-        return None if self.group_size == 1 else self.neighbor_window + 2
+        """The first length at which any logit differs from plain RoPE's; ``None`` if none does.
+
+        w_n + 2 unless G = 1, or one past ``log_scale`` where that comes first.
+        """
+        grouped = () if self.group_size == 1 else (self.neighbor_window + 2,)
+        scaled = () if self.log_scale is None else (self.log_scale + 1,)
+        return min((*grouped, *scaled), default=None)
 
     def max_length(self, context_length: int) -> int:
         """The paper's reach, ``(L - w_n) * G + w_n``: exact when G divides w_n, else too long by ``w_n % G``."""
@@ -67,13 +78,18 @@ class SelfExtend:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SelfExtend):
             return NotImplemented
-        return (self.group_size, self.neighbor_window) == (other.group_size, other.neighbor_window)
+        return self._settings == other._settings
 
     def __hash__(self) -> int:
-        return hash((SelfExtend, self.group_size, self.neighbor_window))
+        return hash((SelfExtend, self._settings))
 
     def __str__(self) -> str:
-        return f"SelfExtend(G={self.group_size}, w_n={self.neighbor_window})"
+        scaling = "" if self.log_scale is None else f", log_scale={self.log_scale}"
+        return f"SelfExtend(G={self.group_size}, w_n={self.neighbor_window}{scaling})"
+
+    @property
+    def _settings(self) -> tuple[int, int, int | None]:
+        return self.group_size, self.neighbor_window, self.log_scale
 
 
 def _fits(neighbor_window: int, context_length: int) -> None:
