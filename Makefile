@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 # Shares all of .venv but what constraints-lowest.txt names.
 LOWEST := .venv-lowest
-MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,patch patch_inputs patch_slots grouped_cache inputs faults \
+MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,patch patch_inputs patch_slots grouped_cache inputs faults architectures \
 	observe describe demo passkey perplexity retrieval divergence))
 
 .PHONY: help venv lab test test-browser test-slow test-all test-lowest check model-table format clean clean-all

@@ -272,7 +272,7 @@ class TestThreads:
         inputs = {"attention_mask": mask} if padded else {}
         forward = model.forward
         model.forward = lambda ids: forward(ids, **inputs)
-        with pytest.raises(ValueError, match="an extended model's mask is made by the method"):
+        with pytest.raises(ValueError, match="pass attention_mask as"):
             self.in_mid_forward(model, ids, lambda: extend(model, METHOD))
         del model.forward
         restore(model)

@@ -27,7 +27,8 @@ def extended(model: Model, method: Lent, *, implementation: str = "auto") -> Ite
     Nothing of the model is copied or rewritten, and caches stay ordinary: a conversation can be continued with the
     method switched on, off or changed. While a :class:`~transformers.DynamicCache` grows inside the block, its keys
     turned to the method's positions are kept beside it, which takes the memory of its keys once more; they are gone
-    when the block ends. The fused kernel needs none. Blocks nest; the inner one holds.
+    when the block ends. The fused kernel needs none. Blocks nest; the inner one holds. Threads may run the model inside
+    a block; a forward that is under way on another thread when the block begins ends in a ValueError.
 
     Parameters
     ----------
