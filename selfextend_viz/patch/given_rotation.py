@@ -40,8 +40,10 @@ class GivenRotation:
         """
         if module in self._seen:
             return
-        given = inspect.signature(type(module).forward).bind_partial(module, *args, **kwargs)
-        tables = given.arguments.get("position_embeddings")
+        tables = kwargs.get("position_embeddings")
+        if tables is None:  # given by place
+            given = inspect.signature(type(module).forward).bind_partial(module, *args, **kwargs)
+            tables = given.arguments.get("position_embeddings")
         if tables is None:
             raise ValueError(_sentence(layer, "is given no rotation at all"))
         known = self._right.get(layer.rotary)
