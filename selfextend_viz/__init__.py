@@ -23,6 +23,25 @@ if TYPE_CHECKING:
     from selfextend_viz.experiments.passkey import passkey
     from selfextend_viz.experiments.perplexity import perplexity, token_losses
     from selfextend_viz.experiments.retrieval import answer_attention, retrieval_heads
+    from selfextend_viz.methods import (
+        METHODS,
+        DualChunkAttention,
+        DynamicNTK,
+        LeakyReRoPE,
+        Llama3Scaling,
+        LlamaCppSelfExtend,
+        LMInfinite,
+        LogisticSelfExtend,
+        LongRoPE,
+        NTKAware,
+        PositionInterpolation,
+        ReRoPE,
+        ShiftedSparseAttention,
+        SlidingWindow,
+        StreamingLLM,
+        StringAttention,
+        YaRN,
+    )
     from selfextend_viz.patch import context_length, describe, extend, extended, is_extended, restore
     from selfextend_viz.plots import (
         plot_divergence,
@@ -54,9 +73,26 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "METHODS",
     "Band",
+    "DualChunkAttention",
+    "DynamicNTK",
+    "LMInfinite",
+    "LeakyReRoPE",
+    "Llama3Scaling",
+    "LlamaCppSelfExtend",
+    "LogisticSelfExtend",
+    "LongRoPE",
+    "NTKAware",
     "PlainRoPE",
+    "PositionInterpolation",
+    "ReRoPE",
     "SelfExtend",
+    "ShiftedSparseAttention",
+    "SlidingWindow",
+    "StreamingLLM",
+    "StringAttention",
+    "YaRN",
     "answer_attention",
     "attend",
     "attention_logits",
@@ -101,6 +137,25 @@ _HOMES = {
     "experiments.passkey": ("passkey",),
     "experiments.perplexity": ("perplexity", "token_losses"),
     "experiments.retrieval": ("answer_attention", "retrieval_heads"),
+    "methods": (
+        "METHODS",
+        "DualChunkAttention",
+        "DynamicNTK",
+        "LMInfinite",
+        "LeakyReRoPE",
+        "Llama3Scaling",
+        "LlamaCppSelfExtend",
+        "LogisticSelfExtend",
+        "LongRoPE",
+        "NTKAware",
+        "PositionInterpolation",
+        "ReRoPE",
+        "ShiftedSparseAttention",
+        "SlidingWindow",
+        "StreamingLLM",
+        "StringAttention",
+        "YaRN",
+    ),
     "patch": ("context_length", "describe", "extend", "extended", "is_extended", "restore"),
     "plots": (
         "plot_divergence",

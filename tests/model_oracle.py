@@ -25,8 +25,12 @@ def self_extend_by_hand(group_size: int, neighbor_window: int, length: int) -> N
     return told
 
 
-def oracle_logits(model: Any, ids: torch.Tensor, relative: NDArray[Any]) -> torch.Tensor:
-    """Logits ``[batch, N, vocabulary]`` of a model whose keys stand ``relative[i, j]`` away, -1 unseen.
+def oracle_logits(
+    model: Any, ids: torch.Tensor, relative: NDArray[Any], *, scaled: tuple[torch.Tensor, float] | None = None
+) -> torch.Tensor:
+    """Logits ``[batch, N, vocabulary]`` of a model whose keys stand ``relative[..., i, j]`` away, -1 unseen.
+
+    ``relative`` may say it for each head; ``scaled`` are frequencies and attention factor in place of the model's own.
 
     Raises
     ------
@@ -35,13 +39,14 @@ def oracle_logits(model: Any, ids: torch.Tensor, relative: NDArray[Any]) -> torc
     """
     twin = copy.deepcopy(model).double()
     rotary, calls = twin.model.rotary_emb, []
-    frequencies = model.model.rotary_emb.inv_freq.double()
+    frequencies, factor = scaled or (model.model.rotary_emb.inv_freq, rotary.attention_scaling)
+    frequencies = frequencies.double()
     rotary.forward = lambda x, position_ids: (
         torch.ones(*position_ids.shape, 2 * len(frequencies), dtype=x.dtype),
         torch.zeros(*position_ids.shape, 2 * len(frequencies), dtype=x.dtype),
     )
     angles = torch.as_tensor(relative).double()[..., None] * frequencies
-    scaling_squared = rotary.attention_scaling**2
+    scaling_squared = factor**2
     seen = torch.as_tensor(relative != UNSEEN)
 
     def attention(module, query, key, value, mask, scaling, **_):

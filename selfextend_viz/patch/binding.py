@@ -10,11 +10,14 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from selfextend_viz.frequencies import rule_of
+from selfextend_viz.patch.frequencies import hold_cache, lend_frequencies
 from selfextend_viz.patch.models import Layer
 from selfextend_viz.patch.rotation import pin_frequencies
 from selfextend_viz.positions import Band, Method, true_position
@@ -91,7 +94,7 @@ class Block:
     @property
     def plain(self) -> bool:
         """Whether the method is what the stock model does."""
-        return self.bands == (Band(),)
+        return self.bands == (Band(),) and rule_of(self.method) is None
 
     def rotary_of(self, module: nn.Module) -> nn.Module:
         """The rotary module that turned the queries and keys of one of the block's layers."""
@@ -142,6 +145,8 @@ def push(block: Block) -> None:
             _set_config(abandoned)
         for layer in block.layers:
             object.__setattr__(layer.module, _BLOCKS, (*blocks_of(layer.module), block))
+            hold = partial(hold_cache, rule_of(block.method))
+            block.hooks.append(layer.module.register_forward_pre_hook(hold, with_kwargs=True))
             if block.keeper is not None and block.moves_keys:
                 block.hooks.append(layer.module.register_forward_pre_hook(block.keeper.adopt, with_kwargs=True))
         config = block.layers[0].module.config
@@ -177,6 +182,7 @@ def _settle(switch: _Switch, changed: Block) -> None:
     for layer in changed.layers:
         holding = blocks_of(layer.module)
         pin_frequencies(layer.rotary, bool(holding) and holding[-1].moves)
+        lend_frequencies(layer.rotary, layer.module.config, holding[-1].method if holding else None)
     _set_config(switch)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from selfextend_viz.attention import Choice, choose
 from selfextend_viz.patch.binding import IMPLEMENTATION, Block, blocks_of, pop, push
+from selfextend_viz.patch.frequencies import check_frequencies
 from selfextend_viz.patch.grouped_cache import CacheKeeper
 from selfextend_viz.patch.models import Layer, attention_layers, context_length, text_config
 from selfextend_viz.positions import Method, bands_of
@@ -26,6 +27,10 @@ def extended(model: Model, method: Method, *, implementation: str = "auto") -> I
     method switched on, off or changed. While a :class:`~transformers.DynamicCache` grows inside the block, its keys
     turned to the method's positions are kept beside it, which takes the memory of its keys once more; they are gone
     when the block ends. The fused kernel needs none. Blocks nest; the inner one holds.
+
+    A method that scales frequencies, such as ``YaRN(4)``, changes how keys are turned before they are cached: its
+    conversation has to start inside the block and end with it. Inside blocks a cache of other frequencies is refused;
+    outside them nothing can refuse it.
 
     Parameters
     ----------
@@ -120,8 +125,10 @@ def check_lending(model: nn.Module, method: Method, *, implementation: str = "au
 
 def make_block(model: nn.Module, method: Method, implementation: str) -> Block:
     """Check a model, a method and an implementation against each other; touches nothing."""
-    layers = tuple(layer for layer in attention_layers(model) if layer.skipped is None)
+    every = attention_layers(model)
+    layers = tuple(layer for layer in every if layer.skipped is None)
     bands_of(method)
+    check_frequencies(method, every)
     length, window = context_length(model), getattr(method, "neighbor_window", 0)
     if window >= length:
         raise ValueError(

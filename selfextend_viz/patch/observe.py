@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from selfextend_viz.attention import band_logits
+from selfextend_viz.attention import Rotate, band_logits
 from selfextend_viz.patch.attention_function import Forward
 from selfextend_viz.patch.binding import pop, push
+from selfextend_viz.patch.frequencies import rotate_for
 from selfextend_viz.patch.lending import make_block
-from selfextend_viz.patch.rotation import Turns
 from selfextend_viz.positions import Band, Method, PlainRoPE, bands_of
 
 
@@ -44,7 +45,7 @@ class LayerView:
     row_positions: Tensor
     scale: float | None
     softcap: float | None
-    _turns: Turns = field(repr=False)
+    _rotate: Callable[[Method], Rotate] = field(repr=False)
     _bands: dict[Method, tuple[Band, ...]] = field(repr=False)
 
     def logits(self, method: Method) -> Tensor:
@@ -56,7 +57,7 @@ class LayerView:
             self.query,
             self.key,
             self._bands.setdefault(method, bands_of(method)),
-            rotate=self._turns,
+            rotate=self._rotate(method),
             scale=self.scale,
             softcap=self.softcap,
             query_slots=self.row_positions,
@@ -108,11 +109,19 @@ def observe(
     def look(module: Any, query: Tensor, key: Tensor, forward: Forward, **options: Any) -> None:
         first, here = _rows_of(forward, wanted)
         if here:
-            turns = forward.turns(block.rotary_of(module), here)
-            at = torch.tensor(here, device=query.device)
-            callback(
-                LayerView(module.layer_idx, query[:, :, at - first], key, at, _turns=turns, _bands=bands, **options)
+            rotary, at = block.rotary_of(module), torch.tensor(here, device=query.device)
+            rotate = partial(
+                rotate_for,
+                rotary=rotary,
+                config=module.config,
+                turns=forward.turns(rotary, here),
+                query_positions=at,
+                key_positions=torch.arange(key.shape[2], device=key.device),
             )
+            view = LayerView(
+                module.layer_idx, query[:, :, at - first], key, at, _rotate=rotate, _bands=bands, **options
+            )
+            callback(view)
 
     block.observer = look
     push(block)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from selfextend_viz.positions.bands import Band, whole_number
+from selfextend_viz.positions.bands import Band, real_positions, whole_number
+
+LONGLM = "longlm"
+"""The ``compat`` that divides as the authors' code does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,11 +23,15 @@ class SelfExtend:
         G, how many far tokens share one position; 1 is plain RoPE.
     neighbor_window
         w_n, the first distance that is grouped.
+    compat
+        ``"longlm"`` shifts queries by ``w_n - w_n / G``, divided truly, as the authors' code does for Llama and Gemma:
+        where G does not divide w_n, far positions are then no whole numbers. It shows the bug; left out, the paper's
+        integer division.
 
     Raises
     ------
     TypeError, ValueError
-        If G is not a whole number >= 1 or w_n not one >= 0.
+        If G is not a whole number >= 1 or w_n not one >= 0, or ``compat`` is unknown.
 
     Examples
     --------
@@ -34,10 +41,13 @@ class SelfExtend:
 
     group_size: int
     neighbor_window: int
+    compat: str | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "group_size", whole_number("group_size", self.group_size))
         object.__setattr__(self, "neighbor_window", whole_number("neighbor_window", self.neighbor_window, at_least=0))
+        if self.compat not in (None, LONGLM):
+            raise ValueError(f"unknown compat {self.compat!r}; use {LONGLM!r}, or leave it out for integer division")
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -47,12 +57,22 @@ class SelfExtend:
             return (Band(),)
         shift = window - window // group_size
         group = Band(lambda i: i // group_size + shift, lambda j: j // group_size, nearest=window)
+        if self._fractional:
+            shifted = window - window / group_size
+            group = replace(group, query_position=lambda i: real_positions(i // group_size) + shifted)
         return (Band(beyond=window), group) if window else (group,)
 
     @property
+    def _fractional(self) -> bool:
+        return self.compat is not None and self.neighbor_window % self.group_size > 0
+
+    @property
     def differs_from(self) -> int | None:
-        """The first length at which any position differs from plain RoPE: w_n + 2, or ``None`` for G = 1."""
-        return None if self.group_size == 1 else self.neighbor_window + 2
+        """The first length at which any position differs from plain RoPE: ``None`` for G = 1, else w_n + 2.
+
+        Fractional shifts already change distance w_n, so that it is w_n + 1.
+        """
+        return None if self.group_size == 1 else self.neighbor_window + (1 if self._fractional else 2)
 
     def max_length(self, context_length: int) -> int:
         """The paper's reach, ``(L - w_n) * G + w_n``: exact when G divides w_n, else too long by ``w_n % G``."""
@@ -67,13 +87,18 @@ class SelfExtend:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SelfExtend):
             return NotImplemented
-        return (self.group_size, self.neighbor_window) == (other.group_size, other.neighbor_window)
+        return self._numbers == other._numbers
 
     def __hash__(self) -> int:
-        return hash((SelfExtend, self.group_size, self.neighbor_window))
+        return hash((SelfExtend, *self._numbers))
 
     def __str__(self) -> str:
-        return f"SelfExtend(G={self.group_size}, w_n={self.neighbor_window})"
+        compat = "" if self.compat is None else f", compat={self.compat}"
+        return f"SelfExtend(G={self.group_size}, w_n={self.neighbor_window}{compat})"
+
+    @property
+    def _numbers(self) -> tuple[int, int, str | None]:
+        return self.group_size, self.neighbor_window, self.compat
 
 
 def _fits(neighbor_window: int, context_length: int) -> None:
