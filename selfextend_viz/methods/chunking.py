@@ -13,7 +13,7 @@ class DualChunkAttention:
 
     With ``c = chunk_size - local_window`` a key stands at ``j mod c``; a query at ``i mod c`` for its own chunk, at
     ``min(i mod c + c, chunk_size)`` for the chunk before, and at ``chunk_size`` for older ones. So distances within a
-    chunk are true, and so are those below the local window.
+    chunk are true, and across its border those up to the local window, where that is at most half of chunk_size.
 
     It reaches any length, and chunk_size is the largest distance told. It cannot tell older chunks apart: what stands
     at one place of its chunk is told one distance, whichever chunk it is. Eager only, since a chunk is no interval of
@@ -24,7 +24,7 @@ class DualChunkAttention:
     chunk_size
         The largest distance told; the authors take three quarters of L. It should stay below L.
     local_window
-        How many of the nearest distances are true across a chunk's border; the authors take L / 8.
+        The largest distance that is true across a chunk's border; the authors take L / 8.
 
     Raises
     ------
