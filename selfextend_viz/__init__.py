@@ -42,7 +42,15 @@ if TYPE_CHECKING:
         StringAttention,
         YaRN,
     )
-    from selfextend_viz.patch import context_length, describe, extend, extended, is_extended, restore
+    from selfextend_viz.patch import (
+        context_length,
+        describe,
+        export_settings,
+        extend,
+        extended,
+        is_extended,
+        restore,
+    )
     from selfextend_viz.plots import (
         plot_divergence,
         plot_passkey,
@@ -100,6 +108,7 @@ __all__ = [
     "describe",
     "divergence",
     "divergence_explorer",
+    "export_settings",
     "extend",
     "extended",
     "implementations",
@@ -156,7 +165,7 @@ _HOMES = {
         "StringAttention",
         "YaRN",
     ),
-    "patch": ("context_length", "describe", "extend", "extended", "is_extended", "restore"),
+    "patch": ("context_length", "describe", "export_settings", "extend", "extended", "is_extended", "restore"),
     "plots": (
         "plot_divergence",
         "plot_passkey",

@@ -7,6 +7,7 @@ between the told and the true position, so that no forward is rewritten and cach
 
 from selfextend_viz.patch.attention_function import BeyondReachWarning, register
 from selfextend_viz.patch.describe import Description, describe
+from selfextend_viz.patch.exporting import ExportedSettings, export_settings
 from selfextend_viz.patch.lending import check_lending, extend, extended, is_extended, restore
 from selfextend_viz.patch.models import SUPPORTED, context_length
 from selfextend_viz.patch.observe import LayerView, observe
@@ -15,10 +16,12 @@ __all__ = [
     "SUPPORTED",
     "BeyondReachWarning",
     "Description",
+    "ExportedSettings",
     "LayerView",
     "check_lending",
     "context_length",
     "describe",
+    "export_settings",
     "extend",
     "extended",
     "is_extended",
