@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from selfextend_viz.attention import attend, attention_logits, implementations
     from selfextend_viz.checkpoints import load_model
     from selfextend_viz.demo import load_demo
+    from selfextend_viz.experiments.budget import plan
     from selfextend_viz.experiments.divergence import divergence
     from selfextend_viz.experiments.passkey import passkey
     from selfextend_viz.experiments.perplexity import perplexity, token_losses
     from selfextend_viz.experiments.retrieval import answer_attention, retrieval_heads
+    from selfextend_viz.experiments.trained_length import knee
     from selfextend_viz.methods import (
         METHODS,
         DualChunkAttention,
@@ -113,12 +115,14 @@ __all__ = [
     "extended",
     "implementations",
     "is_extended",
+    "knee",
     "lab",
     "load_demo",
     "load_model",
     "passkey",
     "passkey_explorer",
     "perplexity",
+    "plan",
     "plot_divergence",
     "plot_passkey",
     "plot_perplexity",
@@ -142,10 +146,12 @@ _HOMES = {
     "attention": ("attend", "attention_logits", "implementations"),
     "checkpoints": ("load_model",),
     "demo": ("load_demo",),
+    "experiments.budget": ("plan",),
     "experiments.divergence": ("divergence",),
     "experiments.passkey": ("passkey",),
     "experiments.perplexity": ("perplexity", "token_losses"),
     "experiments.retrieval": ("answer_attention", "retrieval_heads"),
+    "experiments.trained_length": ("knee",),
     "methods": (
         "METHODS",
         "DualChunkAttention",

@@ -1,7 +1,7 @@
 """Rotary position embedding: frequencies, and the one rotation that turns positions into phases.
 
 The only place in the package with cosines and sines. Layout is half-split, as in Llama: dimension ``d`` is paired with
-dimension ``d + rotary_dim / 2``.
+dimension ``d + rotary_dim / 2``; :func:`turn` also knows the interleaved one, where ``2 d`` is paired with ``2 d + 1``.
 
 Source: RoFormer (arXiv 2104.09864), eq. 15 and 34.
 """
@@ -131,7 +131,7 @@ def rotate(tensor: Tensor, positions: Tensor, inv_freq: Tensor, *, attention_fac
     return turn(tensor, cos, sin)
 
 
-def turn(tensor: Tensor, cos: Tensor, sin: Tensor, *, some: slice = slice(None)) -> Tensor:
+def turn(tensor: Tensor, cos: Tensor, sin: Tensor, *, some: slice = slice(None), interleaved: bool = False) -> Tensor:
     """Turn every head of ``tensor`` by angles whose cosines and sines are known.
 
     Parameters
@@ -142,6 +142,8 @@ def turn(tensor: Tensor, cos: Tensor, sin: Tensor, *, some: slice = slice(None))
         float32 at least, broadcasting to ``[batch, heads, length, pairs]``; the first ``2 * pairs`` dimensions turn.
     some : slice
         The part of the length to turn, where no gradient is asked for. The rest of the result is not written.
+    interleaved : bool
+        Whether pairs are neighbours, ``(0, 1), (2, 3), ...``, as in GPT-J and Cohere, and not halves apart.
 
     Returns
     -------
@@ -149,22 +151,26 @@ def turn(tensor: Tensor, cos: Tensor, sin: Tensor, *, some: slice = slice(None))
         Shape and dtype of ``tensor``; products are computed in the precision of ``cos`` and rounded once.
     """
     pairs = cos.shape[-1]
+    first, second = (slice(0, 2 * pairs, 2), slice(1, 2 * pairs, 2)) if interleaved else _halves(pairs)
     if torch.is_grad_enabled() and (tensor.requires_grad or cos.requires_grad):
-        halves = tensor[..., :pairs].to(cos.dtype), tensor[..., pairs : 2 * pairs].to(cos.dtype)
-        turned = halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin
-        return torch.cat((turned[0].to(tensor.dtype), turned[1].to(tensor.dtype), tensor[..., 2 * pairs :]), dim=-1)
+        low, high = tensor[..., first].to(cos.dtype), tensor[..., second].to(cos.dtype)
+        turned = low * cos - high * sin, high * cos + low * sin
+        paired = torch.stack(turned, dim=-1).flatten(-2) if interleaved else torch.cat(turned, dim=-1)
+        return torch.cat((paired.to(tensor.dtype), tensor[..., 2 * pairs :]), dim=-1)
     result = torch.empty_like(tensor, dtype=cos.dtype)
     into, source = result[:, :, some], tensor[:, :, some]
-    halves = source[..., :pairs].to(cos.dtype), source[..., pairs : 2 * pairs].to(cos.dtype)
-    _turn_into(into, *halves, cos[..., some, :], sin[..., some, :])
+    members = source[..., first].to(cos.dtype), source[..., second].to(cos.dtype)
+    _turn_into(into[..., first], into[..., second], *members, cos[..., some, :], sin[..., some, :])
     into[..., 2 * pairs :] = source[..., 2 * pairs :]
     return result.to(tensor.dtype)
 
 
-def _turn_into(result: Tensor, first: Tensor, second: Tensor, cos: Tensor, sin: Tensor) -> None:
+def _halves(pairs: int) -> tuple[slice, slice]:
+    return slice(0, pairs), slice(pairs, 2 * pairs)
+
+
+def _turn_into(low: Tensor, high: Tensor, first: Tensor, second: Tensor, cos: Tensor, sin: Tensor) -> None:
     """The rotation without temporaries, whose allocation would cost more than the arithmetic."""
-    pairs = first.shape[-1]
-    low, high = result[..., :pairs], result[..., pairs : 2 * pairs]
     torch.mul(first, cos, out=low)
     low.addcmul_(second, sin, value=-1)
     torch.mul(second, cos, out=high)

@@ -35,6 +35,11 @@ def test_lengths_and_windows(poisoned_empty, queries, keys, window):
     cases.check(*cases.tensors(1, 2, 1, queries, keys, 64), SelfExtend(8, window))
 
 
+@pytest.mark.parametrize(("queries", "keys"), [(63, 63), (3, 50)])
+def test_queries_scaled_by_log_n(queries, keys):
+    cases.check(*cases.tensors(1, 2, 1, queries, keys, 64), SelfExtend(8, 16, log_scale=20))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("head_dim", "window", "dtype"), [(64, 128, torch.float32), (128, 100, torch.float16), (64, 499, torch.bfloat16)]

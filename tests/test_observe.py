@@ -7,7 +7,7 @@ from model_oracle import UNSEEN, turned_products
 from tiny_models import ROTARY, tiny_llama, tiny_mistral, token_ids
 from torch.testing import assert_close
 
-from selfextend_viz.patch import extended, observe
+from selfextend_viz.patch import extended, observe, rotation
 from selfextend_viz.positions import PlainRoPE, SelfExtend, relative_positions
 
 METHOD = SelfExtend(group_size=3, neighbor_window=7)
@@ -96,21 +96,19 @@ def test_a_models_own_window_is_no_part_of_the_logits():
 
 
 def test_cosines_are_made_once_for_all_layers(monkeypatch):
-    model, calls = tiny_llama(num_hidden_layers=4), []
-    kind = type(model.model.rotary_emb)
-    original = kind.forward.__wrapped__.__wrapped__
+    model, calls, original = tiny_llama(num_hidden_layers=4), [], rotation.cos_sin_of_shift
 
-    def counted(self, x, position_ids):
-        calls.append(tuple(position_ids.shape))
-        return original(self, x, position_ids)
+    def counted(frequencies, shift, device):
+        calls.append(tuple(shift.shape))
+        return original(frequencies, shift, device)
 
-    monkeypatch.setattr(kind, "forward", counted)
+    monkeypatch.setattr(rotation, "cos_sin_of_shift", counted)
     with torch.no_grad(), extended(model, METHOD):
         model(token_ids(45))
-    assert calls == [(1, 45)] * 3
+    assert calls == [(45,)] * 2
     calls.clear()
     views_of(model, token_ids(45), ROWS, look=lambda view: [view.logits(METHOD), view.logits(METHOD)])
-    assert calls == [(1, 45), (1, 4), (1, 45)]
+    assert calls == [(4,), (45,)]
 
 
 def test_an_error_in_the_callback_comes_out_and_restores_the_model():

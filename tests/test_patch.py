@@ -19,7 +19,7 @@ from transformers import CompileConfig, DynamicCache
 from selfextend_viz.methods import SlidingWindow
 from selfextend_viz.patch import BeyondReachWarning, extend, extended, is_extended, restore
 from selfextend_viz.patch.binding import blocks_of
-from selfextend_viz.patch.rotation import Turns
+from selfextend_viz.patch.rotation import Rotary, TableTurns
 from selfextend_viz.positions import PlainRoPE, SelfExtend, relative_positions
 from selfextend_viz.rope import turn
 
@@ -430,7 +430,10 @@ class TestGivingBack:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_angles_of_any_precision_are_those_of_the_turns_and_made_once(llama):
-    turns, keys = Turns(llama.model.rotary_emb, torch.arange(7, 10), torch.arange(10)), torch.randn(1, 2, 10, 16)
+    turns, keys = (
+        TableTurns(Rotary(llama.model.rotary_emb), torch.arange(7, 10), torch.arange(10)),
+        torch.randn(1, 2, 10, 16),
+    )
     near, far = METHOD.bands
     assert turns.tables(keys, near, "key", dtype=torch.float16) is None
     full, half = (turns.tables(keys, far, "key", dtype=dtype) for dtype in (torch.float32, torch.float16))

@@ -8,6 +8,7 @@ from selfextend_viz.attention.dispatch import Choice, Implementation, check_name
 from selfextend_viz.attention.flash import FlashUnavailableError
 from selfextend_viz.attention.fused import FusedUnavailableError
 from selfextend_viz.attention.logits import Rotate, TableRotate, band_logits
+from selfextend_viz.attention.query_scale import query_factors, scaled_by, scaled_query
 from selfextend_viz.attention.raw import attend, attention_logits
 from selfextend_viz.attention.slots import Run, Slots
 
@@ -27,4 +28,7 @@ __all__ = [
     "choose",
     "core",
     "implementations",
+    "query_factors",
+    "scaled_by",
+    "scaled_query",
 ]

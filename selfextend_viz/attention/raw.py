@@ -10,6 +10,7 @@ from torch import Tensor
 from selfextend_viz.attention.checks import check_options, check_padding, check_rotary, check_tensors
 from selfextend_viz.attention.dispatch import core
 from selfextend_viz.attention.logits import band_logits
+from selfextend_viz.attention.query_scale import scaled_by
 from selfextend_viz.attention.slots import Slots
 from selfextend_viz.frequencies import rule_of, scaled_frequencies
 from selfextend_viz.positions import Band, bands_of
@@ -90,7 +91,7 @@ def attend(
     check_rotary(query, inv_freq, attention_factor)
     slots = _slots(query, key, key_padding)
     return core(
-        query,
+        scaled_by(method, query, slots.query_positions),
         key,
         value,
         bands,
@@ -133,6 +134,7 @@ def attention_logits(
     check_options(query, scale=scale, softcap=softcap, sinks=None)
     slots = _slots(query, key, key_padding)
     turn = _turns(query, method, slots, theta=theta, inv_freq=inv_freq, attention_factor=attention_factor)
+    query = scaled_by(method, query, slots.query_positions)
     return band_logits(query, key, bands, rotate=turn, key_positions=slots, scale=scale, softcap=softcap)
 
 

@@ -16,6 +16,7 @@ from selfextend_viz.cli.bench import bench
 from selfextend_viz.cli.heads import divergence
 from selfextend_viz.cli.health import doctor
 from selfextend_viz.cli.likelihood import perplexity
+from selfextend_viz.cli.planning import plan
 from selfextend_viz.cli.retrieval import passkey
 from selfextend_viz.cli.show import show
 from selfextend_viz.cli.start import lab, train_demo
@@ -96,6 +97,7 @@ app.command(rich_help_panel="Start")(lab)
 app.command(rich_help_panel="Start")(doctor)
 app.command(rich_help_panel="Ask")(suggest)
 app.command(rich_help_panel="Ask")(describe)
+app.command(rich_help_panel="Ask")(plan)
 app.command(rich_help_panel="Measure")(passkey)
 app.command(rich_help_panel="Measure")(perplexity)
 app.command(rich_help_panel="Measure")(divergence)

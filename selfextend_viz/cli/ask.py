@@ -103,7 +103,7 @@ def describe(
     target = 4 * trained if length is None else length
     method = choose_method(group_size, neighbor_window, context_length=trained, target_length=target)
     with extended(loaded, method, implementation=implementation):
-        description = describe_model(loaded)
+        description = describe_model(loaded, length=target)
     print_text(str(description))
     settings = {"model": model or "demo", "method": str(method), "context_length": trained, "length": target}
     fields = {field.name: getattr(description, field.name) for field in dataclasses.fields(description)}

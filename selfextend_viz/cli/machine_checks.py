@@ -15,13 +15,13 @@ from packaging.requirements import Requirement
 
 from selfextend_viz import __version__
 from selfextend_viz.cli.finding import Finding
+from selfextend_viz.experiments.free_memory import available_memory
 
 GIB = 2**30
 LAB_MEMORY = 0.75 * GIB  # the lab's kernel takes 0.6 GiB with the demo model, Jupyter's server the rest
 EASY_MEMORY = 2 * GIB
 LITTLE_DISK = GIB // 5
 OLDEST_PYTHON = (3, 11)
-CONTAINER = Path("/sys/fs/cgroup")
 
 
 def installed_version(name: str) -> str | None:
@@ -129,18 +129,6 @@ def check_gpu(
         return Finding("GPU", "note", "there is an NVIDIA driver, but torch cannot use it", remedy)
     remedy = f"Update the driver until nvidia-smi shows CUDA {torch.version.cuda} or newer"
     return Finding("GPU", "note", f"torch is built for CUDA {torch.version.cuda}, but finds no card", remedy)
-
-
-def available_memory(container: Path = CONTAINER) -> float | None:
-    """Bytes that a new process may take, a container's limit counted; None where nothing here can tell."""
-    try:
-        free = float(importlib.import_module("psutil").virtual_memory().available)
-    except ImportError:
-        return None
-    limit, used = container / "memory.max", container / "memory.current"
-    if limit.is_file() and used.is_file() and limit.read_text().strip() != "max":
-        free = min(free, float(limit.read_text()) - float(used.read_text()))
-    return free
 
 
 def check_memory(available: Callable[[], float | None] = available_memory) -> Finding:

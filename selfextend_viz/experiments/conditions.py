@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +10,13 @@ from typing import Any
 from selfextend_viz.attention import check_name
 from selfextend_viz.experiments.rows import BLINDFOLD, CONDITIONS, NO_NEEDLE, SINKS, STOCK, TRUNCATE
 from selfextend_viz.methods.masking import SinksAtTrueDistance, SlidingWindow
+from selfextend_viz.methods.per_layer import Lent, PerLayer
 from selfextend_viz.patch import check_lending, context_length, extended, is_extended
 from selfextend_viz.positions import Method, PlainRoPE
 
-Wanted = str | Method | None
-"""``None`` or ``"stock"``, ``"blindfold"``, ``"truncate"``, ``"sinks"``, any method, or for prompts ``"no_needle"``."""
+Wanted = str | Lent | None
+"""``None`` or ``"stock"``, ``"blindfold"``, ``"truncate"``, ``"sinks"``, any method, one for each layer named, or for
+prompts ``"no_needle"``."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Condition:
     """
 
     label: str
-    method: Method | None = None
+    method: Method | PerLayer | None = None
     last: int | None = None
     needle: bool = True
 
@@ -76,6 +78,9 @@ def resolve(wanted: Wanted, model: Any, *, prompts: bool = False) -> Condition:
     if isinstance(wanted, str):
         known = ", ".join((*CONDITIONS, NO_NEEDLE) if prompts else CONDITIONS)
         raise ValueError(f"unknown condition {wanted!r}; choose one of {known}, or give a method")
+    if isinstance(wanted, Mapping):
+        methods = PerLayer.of(wanted)
+        return Condition(str(methods), methods)
     if not isinstance(wanted, Method):
         raise TypeError(f"a condition is a name or a method with bands, not {wanted!r} ({type(wanted).__name__})")
     return Condition(str(wanted), wanted)
@@ -102,7 +107,7 @@ def resolve_all(conditions: Sequence[Wanted], model: Any, *, prompts: bool = Fal
     ValueError
         If there are none, or two have one label.
     """
-    if conditions is None or isinstance(conditions, str | Method):
+    if conditions is None or isinstance(conditions, str | Method | Mapping):
         raise TypeError(f"conditions must be a list, not {conditions!r} alone; put it in brackets")
     found = [resolve(wanted, model, prompts=prompts) for wanted in conditions]
     labels = [condition.label for condition in found]

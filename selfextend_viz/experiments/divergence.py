@@ -19,6 +19,7 @@ from selfextend_viz.experiments.needle import Needle
 from selfextend_viz.experiments.progress import Advance, counted
 from selfextend_viz.experiments.random_heads import random_divergence
 from selfextend_viz.experiments.rows import STOCK, HeadRow, LogitRow, OutputRow
+from selfextend_viz.methods.per_layer import Lent, PerLayer, lent_method
 from selfextend_viz.patch import LayerView, check_lending, context_length, observe
 from selfextend_viz.positions import Method, PlainRoPE, whole_number
 
@@ -31,7 +32,7 @@ BINS = 48
 def divergence(
     model: Any,
     ids: Sequence[int] | Tensor,
-    method: Method,
+    method: Lent,
     *,
     queries: int = QUERIES,
     bins: int | Sequence[int] = BINS,
@@ -55,7 +56,8 @@ def divergence(
     ids
         One text's tokens, ``[N]`` or ``[1, N]``.
     method
-        What is compared with stock, such as ``SelfExtend(8, 64)``.
+        What is compared with stock, such as ``SelfExtend(8, 64)``, or a method for each layer named; a layer that is
+        not named is plain on both sides.
     queries
         Rows sampled, from the second half of the text and from beyond L where it is longer.
     bins
@@ -92,6 +94,7 @@ def divergence(
     length = len(tokens)
     if stream not in ("method", STOCK):
         raise ValueError(f"unknown stream {stream!r}; choose 'method' or 'stock'")
+    method = lent_method(method)
     check_lending(model, method, implementation=implementation)
     found = None if needle is None else Needle.of(needle, answer_rows, length)
     if found is not None:
@@ -141,7 +144,7 @@ class _Run:
     implementation: str
 
     @property
-    def observed(self) -> Method:
+    def observed(self) -> Lent:
         """What the layers run under while they are looked at."""
         return self.survey.method if self.stream == "method" else PlainRoPE()
 
@@ -170,7 +173,7 @@ class _Run:
             yield self._output_row(label, reference, states if same else self._states(lent, advance))
 
     def _look(
-        self, tokens: Tensor, rows: Tensor, see: Callable[[LayerView], None], method: Method, *, advance: Advance
+        self, tokens: Tensor, rows: Tensor, see: Callable[[LayerView], None], method: Lent, *, advance: Advance
     ) -> Tensor:
         """Run the decoder with `see` looking on; the states of the last tokens, one for each row within L."""
         layers = self.model.config.get_text_config(decoder=True).num_hidden_layers
@@ -186,7 +189,7 @@ class _Run:
         advance(len(tokens) * (layers - len(seen)) / layers)
         return states
 
-    def _states(self, method: Method, advance: Advance) -> Tensor:
+    def _states(self, method: Method | PerLayer, advance: Advance) -> Tensor:
         with torch.inference_mode(), Condition(str(method), method).lent(self.model, self.implementation):
             states = self._compared(decoder_states(self.model, self.tokens[None]))
         advance(len(self.tokens))

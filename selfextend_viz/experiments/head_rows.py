@@ -22,6 +22,7 @@ from selfextend_viz.experiments.heads import (
     uniform_far_mass,
 )
 from selfextend_viz.experiments.rows import STOCK, HeadRow, LogitRow
+from selfextend_viz.methods.per_layer import PerLayer, method_of_layer
 from selfextend_viz.positions import Method, PlainRoPE
 
 REFERENCE = "reference"
@@ -63,7 +64,7 @@ class Survey:
         Span of the key's digits at N, if there is a needle.
     """
 
-    method: Method
+    method: Method | PerLayer
     length: int
     context_length: int
     edges: Sequence[int]
@@ -75,7 +76,7 @@ class Survey:
 
     def see_reference(self, view: View) -> None:
         """Take note of the stock model within L: the logits that training taught, and what coarsening costs."""
-        stock, told = view.logits(PlainRoPE())[0], view.logits(self.method)[0]
+        stock, told = view.logits(PlainRoPE())[0], view.logits(method_of_layer(self.method, view.layer))[0]
         within = [edge for edge in self.edges if edge <= self.context_length]
         self.logits[view.layer, REFERENCE] = _on_cpu(binned(stock, view.row_positions, within))
         self.thresholds[view.layer] = high_quantile(stock)
@@ -84,20 +85,22 @@ class Survey:
     def see_length(self, view: View) -> None:
         """Take note of stock and method at N, on the same q and k; comes after `see_reference`."""
         rows, layer = view.row_positions[: self.sampled], view.layer
-        stock, other = (view.logits(method)[0] for method in (PlainRoPE(), self.method))
+        lent = method_of_layer(self.method, layer)
+        stock, other = (view.logits(method)[0] for method in (PlainRoPE(), lent))
         if self.needle is not None:
             answer = slice(self.sampled, None)
             span = slice(*self.needle)
             self._note(layer, needle_mass_stock=_mass_on(stock[:, answer], span))
             self._note(layer, needle_mass_method=_mass_on(other[:, answer], span))
         stock, other = stock[:, : self.sampled], other[:, : self.sampled]
-        for name, method, logits in (("stock", PlainRoPE(), stock), ("method", self.method, other)):
+        named = (STOCK, "stock", PlainRoPE(), stock), (str(self.method), "method", lent, other)
+        for label, name, method, logits in named:
             told = told_positions(method, rows, logits.shape[-1], logits.shape[0])
             shares = outlier_share(logits, rows, threshold=self.thresholds[layer], context_length=self.context_length)
             self._note(layer, **{f"outlier_share_{name}": shares})
             self._note(layer, **{f"far_mass_{name}": far_mass(logits, told, self.context_length)})
             self._note(layer, **{f"distant_mass_{name}": distant_mass(logits, rows, self.context_length)})
-            self.logits[layer, str(method)] = _on_cpu(binned(logits, rows, self.edges))
+            self.logits[layer, label] = _on_cpu(binned(logits, rows, self.edges))
         uniform = uniform_far_mass(rows, self.context_length)
         self.numbers[layer]["far_mass_uniform"] = [uniform] * len(stock)
         self._note(layer, kl=row_divergence(stock, other))

@@ -17,8 +17,9 @@ from selfextend_viz.experiments.losses import HEAD_CHUNK, one_text, sequence_los
 from selfextend_viz.experiments.progress import Advance, counted
 from selfextend_viz.experiments.rows import BLINDFOLD, SINKS, STOCK, TRUNCATE, PerplexityRow
 from selfextend_viz.experiments.tokens import encode
+from selfextend_viz.methods.per_layer import Lent
 from selfextend_viz.patch import context_length, extended
-from selfextend_viz.positions import Method, whole_number
+from selfextend_viz.positions import whole_number
 
 __all__ = ["perplexity", "token_losses"]
 
@@ -29,7 +30,7 @@ def token_losses(
     model: Any,
     ids: Sequence[int] | Tensor,
     *,
-    method: Method | None = None,
+    method: Lent | None = None,
     chunk_size: int = HEAD_CHUNK,
     implementation: str = "auto",
 ) -> Tensor:

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from selfextend_viz.attention import band_logits
+from selfextend_viz.attention import band_logits, scaled_by
 from selfextend_viz.experiments.head_rows import Survey
 from selfextend_viz.experiments.heads import distance_edges, sample_rows
 from selfextend_viz.experiments.rows import HeadRow, LogitRow
@@ -59,7 +59,8 @@ class RandomView:
             told = band.query_position(self.row_positions) if side == "query" else band.key_position(keys)
             return rotate(tensor, told, inv_freq, attention_factor=factor)
 
-        return band_logits(self.query, self.key, method.bands, rotate=turned, query_slots=self.row_positions)
+        query = scaled_by(method, self.query, self.row_positions[None])
+        return band_logits(query, self.key, method.bands, rotate=turned, query_slots=self.row_positions)
 
 
 def random_divergence(

@@ -16,6 +16,7 @@ from selfextend_viz.experiments.conditions import Wanted, resolve
 from selfextend_viz.experiments.heads import mass
 from selfextend_viz.experiments.prompts import Prompt, passkey_prompt
 from selfextend_viz.experiments.rows import AttentionRow, DigitRow, RetrievalRow
+from selfextend_viz.methods.per_layer import Lent, method_of_layer
 from selfextend_viz.patch import LayerView, check_lending, context_length, observe
 from selfextend_viz.positions import Method, PlainRoPE, pair_positions, whole_number
 
@@ -111,7 +112,8 @@ def answer_attention(
     prompt
         From :func:`~selfextend_viz.experiments.passkey_prompt`.
     condition
-        ``None`` or ``"stock"``, ``"blindfold"``, ``"sinks"``, or a method such as ``SelfExtend(8, 64)``.
+        ``None`` or ``"stock"``, ``"blindfold"``, ``"sinks"``, a method such as ``SelfExtend(8, 64)``, or a method for
+        each layer named.
     layer, head
         The head that is watched; `retrieval_heads` finds those that fetch keys.
     bins
@@ -137,12 +139,13 @@ def answer_attention(
     method = PlainRoPE() if resolved.method is None else resolved.method
     check_lending(model, method, implementation=implementation)
     edges = attention_bins(len(prompt.read_ids), prompt.needle, bins)
-    return _answered(model, tokenizer, prompt, _Watched(resolved.label, method, layer, head), edges, implementation)
+    watched = _Watched(resolved.label, method_of_layer(method, layer), layer, head)
+    return _answered(model, tokenizer, prompt, watched, method, edges, implementation)
 
 
 @dataclass(frozen=True)
 class _Watched:
-    """Which head is watched, under what."""
+    """Which head is watched, under what its layer runs."""
 
     label: str
     method: Method
@@ -151,7 +154,13 @@ class _Watched:
 
 
 def _answered(
-    model: Any, tokenizer: Any, prompt: Prompt, watched: _Watched, edges: Sequence[int], implementation: str
+    model: Any,
+    tokenizer: Any,
+    prompt: Prompt,
+    watched: _Watched,
+    method: Lent,
+    edges: Sequence[int],
+    implementation: str,
 ) -> Iterator[DigitRow | AttentionRow]:
     attention: list[Tensor] = []
     heads: dict[int, int] = {}
@@ -161,7 +170,7 @@ def _answered(
         if view.layer == watched.layer and 0 <= watched.head < heads[view.layer]:
             attention.append(view.logits(watched.method)[0, watched.head].double().softmax(-1).mean(0))
 
-    score = _read(model, prompt, watched.method, see, implementation)
+    score = _read(model, prompt, method, see, implementation)
     if not attention:
         raise ValueError(
             f"there is no head {watched.head} in layer {watched.layer} to watch; this model has layers "
@@ -236,7 +245,7 @@ def never_trained(method: Method, query: int, context_length: int) -> tuple[int,
 
 
 def _read(
-    model: Any, prompt: Prompt, method: Method, see: Callable[[LayerView], None], implementation: str = "auto"
+    model: Any, prompt: Prompt, method: Lent, see: Callable[[LayerView], None], implementation: str = "auto"
 ) -> AnswerScore:
     """One forward over prompt and answer, while `see` looks at the answer's queries."""
     shown, answer = (torch.tensor([ids], device=model.device) for ids in (prompt.ids, prompt.answer_ids))

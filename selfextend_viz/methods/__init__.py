@@ -9,6 +9,7 @@ from typing import Any
 from selfextend_viz.methods.chunking import DualChunkAttention, LlamaCppSelfExtend
 from selfextend_viz.methods.logistic import LogisticSelfExtend
 from selfextend_viz.methods.masking import SinksAtTrueDistance, SlidingWindow
+from selfextend_viz.methods.per_layer import PerLayer
 from selfextend_viz.methods.remapping import LeakyReRoPE, ReRoPE, StringAttention
 from selfextend_viz.methods.scaling import DynamicNTK, Llama3Scaling, LongRoPE, NTKAware, PositionInterpolation, YaRN
 from selfextend_viz.methods.shifted import ShiftedSparseAttention
@@ -50,6 +51,7 @@ __all__ = [
     "LogisticSelfExtend",
     "LongRoPE",
     "NTKAware",
+    "PerLayer",
     "PositionInterpolation",
     "ReRoPE",
     "ShiftedSparseAttention",

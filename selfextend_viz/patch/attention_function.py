@@ -8,17 +8,17 @@ from typing import Any
 
 import torch
 from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from selfextend_viz.attention import band_logits, core
+from selfextend_viz.attention import band_logits, core, query_factors, scaled_query
 from selfextend_viz.attention.eager import attention_weights
-from selfextend_viz.attention.logits import TableRotate, Unturned
+from selfextend_viz.attention.logits import Rotate, TableRotate, Unturned
 from selfextend_viz.patch.binding import IMPLEMENTATION, Block, blocks_of, stock_window
 from selfextend_viz.patch.grouped_cache import GroupedLayer, layer_of
-from selfextend_viz.patch.rotation import Turns
+from selfextend_viz.patch.rotation import Rotary, Turns, turns_of
 from selfextend_viz.patch.slots import Reading, key_positions, read_slots
-from selfextend_viz.positions import Band, PlainRoPE, true_position
+from selfextend_viz.positions import Band, PlainRoPE, log_scale_of, true_position
 
 _FORWARD = "selfextend_forward"
 
@@ -35,7 +35,8 @@ class Forward:
 
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
-        self._turns: dict[tuple[int, tuple[int, ...] | None], Turns] = {}
+        self._turns: dict[tuple[Rotary, tuple[int, ...] | None], Turns] = {}
+        self._factors: dict[int, Tensor] = {}
 
     @classmethod
     def of(cls, table: Tensor, position_ids: Tensor | None, queries: int) -> Forward:
@@ -46,14 +47,20 @@ class Forward:
             setattr(table, _FORWARD, forward)
         return forward
 
-    def turns(self, rotary: nn.Module, rows: tuple[int, ...] | None = None) -> Turns:
+    def turns(self, rotary: Rotary, rows: tuple[int, ...] | None = None) -> Turns:
         """Turns from this forward's true positions, of all its queries or of those at the given positions."""
-        asked = (id(rotary), rows)
+        asked = (rotary, rows)
         if asked not in self._turns:
             slots = self.reading.slots
             queries = slots.query_positions if rows is None else torch.tensor(rows, device=slots.positions.device)
-            self._turns[asked] = Turns(rotary, queries, self._key_positions())
+            self._turns[asked] = turns_of(rotary, queries, self._key_positions())
         return self._turns[asked]
+
+    def query_factors(self, log_scale: int) -> Tensor:
+        """As :func:`selfextend_viz.attention.query_factors`, of this forward's queries."""
+        if log_scale not in self._factors:
+            self._factors[log_scale] = query_factors(self.reading.slots.query_positions, log_scale)
+        return self._factors[log_scale]
 
     def _key_positions(self) -> Tensor:
         """Every slot's distance from its row's first token, whether or not a token stands there yet."""
@@ -112,6 +119,8 @@ def attention_function(
     options: dict[str, Any] = {"rotate": rotate, "key_positions": slots, "scale": scaling, "softcap": softcap}
     if block is not None and block.observer is not None:
         block.observer(module, query, key, forward, scale=scaling, softcap=softcap)
+    if block is not None and (log_scale := log_scale_of(block.method)) is not None:
+        query = scaled_query(query, forward.query_factors(log_scale))
     implementation = "auto" if block is None else block.implementation
     output = core(query, key, value, bands, **options, sinks=s_aux, implementation=implementation)
     weights = attention_weights(band_logits(query, key, bands, **options), s_aux) if output_attentions else None
@@ -124,13 +133,11 @@ def register() -> None:
     AttentionMaskInterface.register(IMPLEMENTATION, key_positions)
 
 
-def _bands(
-    module: Any, block: Block | None, forward: Forward, window: int | None
-) -> tuple[tuple[Band, ...], TableRotate]:
+def _bands(module: Any, block: Block | None, forward: Forward, window: int | None) -> tuple[tuple[Band, ...], Rotate]:
     if block is not None:
         _check_reach(block, forward.reading)
     if block is None or block.plain:
-        window = window if window is not None else stock_window(module)
+        window = window if window is not None else stock_window(module.config)
         return (dataclasses.replace(PlainRoPE().bands[0], beyond=window),), Unturned()
     return block.bands, forward.turns(block.rotary_of(module))
 
@@ -142,7 +149,8 @@ class _TurnedOrKept:
     """
 
     def __init__(self, turns: Turns, layer: GroupedLayer, starts: tuple[int, ...]) -> None:
-        self.tables = turns.tables
+        if isinstance(turns, TableRotate):
+            self.tables = turns.tables
         self._turns, self._layer, self._starts = turns, layer, starts
 
     def __call__(self, tensor: Tensor, band: Band, side: str) -> Tensor:

@@ -19,8 +19,8 @@ from torch.utils.hooks import RemovableHandle
 from selfextend_viz.frequencies import rule_of
 from selfextend_viz.patch.frequencies import hold_cache, lend_frequencies
 from selfextend_viz.patch.models import Layer
-from selfextend_viz.patch.rotation import pin_frequencies
-from selfextend_viz.positions import Band, Method, true_position
+from selfextend_viz.patch.rotation import Rotary, pin_frequencies
+from selfextend_viz.positions import Band, Method, log_scale_of, true_position
 
 IMPLEMENTATION = "selfextend"
 """The name under which transformers knows our attention function."""
@@ -53,6 +53,8 @@ class Block:
         The longest text whose told positions are all trained ones, where the method knows it.
     layers
         The layers it touches.
+    named
+        Whether its layers were asked for; not so those that stay stock beside layers with methods of their own.
     lasting
         Whether it stays until :func:`restore`.
     observer
@@ -69,6 +71,7 @@ class Block:
     implementation: str
     reach: int | None
     layers: tuple[Layer, ...]
+    named: bool = True
     lasting: bool = False
     observer: Callable[..., None] | None = None
     warned: bool = False
@@ -94,12 +97,12 @@ class Block:
     @property
     def plain(self) -> bool:
         """Whether the method is what the stock model does."""
-        return self.bands == (Band(),) and rule_of(self.method) is None
+        unscaled = log_scale_of(self.method) is None and rule_of(self.method) is None
+        return self.bands == (Band(),) and unscaled
 
-    def rotary_of(self, module: nn.Module) -> nn.Module:
-        """The rotary module that turned the queries and keys of one of the block's layers."""
-        rotary: nn.Module = next(layer.rotary for layer in self.layers if layer.module is module)
-        return rotary
+    def rotary_of(self, module: nn.Module) -> Rotary:
+        """What turned the queries and keys of one of the block's layers."""
+        return next(layer.rotary for layer in self.layers if layer.module is module)
 
 
 @dataclass(eq=False)
@@ -124,12 +127,12 @@ def blocks_of(module: nn.Module) -> tuple[Block, ...]:
     return blocks
 
 
-def stock_window(module: Any) -> int | None:
+def stock_window(config: Any) -> int | None:
     """The sliding window of all layers of a model like Mistral, whether or not a block has lifted it."""
-    if getattr(module.config, "layer_types", None) is not None:
+    if getattr(config, "layer_types", None) is not None:
         return None
-    switch = _SWITCHES.get(id(module.config))
-    return getattr(module.config, "sliding_window", None) if switch is None else switch.sliding_window
+    switch = _SWITCHES.get(id(config))
+    return getattr(config, "sliding_window", None) if switch is None else switch.sliding_window
 
 
 def stock_implementation(config: Any) -> str:
@@ -181,8 +184,8 @@ def _settle(switch: _Switch, changed: Block) -> None:
     """Make a configuration and the rotary modules say what the blocks that hold now need."""
     for layer in changed.layers:
         holding = blocks_of(layer.module)
-        pin_frequencies(layer.rotary, bool(holding) and holding[-1].moves)
-        lend_frequencies(layer.rotary, layer.module.config, holding[-1].method if holding else None)
+        pin_frequencies(layer.rotary.module, bool(holding) and holding[-1].moves)
+        lend_frequencies(layer, holding[-1].method if holding else None)
     _set_config(switch)
 
 

@@ -18,8 +18,9 @@ from selfextend_viz.methods import (
     SlidingWindow,
     YaRN,
 )
+from selfextend_viz.patch.context import context_length
 from selfextend_viz.patch.frequencies import check_frequencies
-from selfextend_viz.patch.models import attention_layers, context_length, text_config
+from selfextend_viz.patch.models import attention_layers, text_config
 from selfextend_viz.positions import Method, PlainRoPE, SelfExtend, bands_of, whole_number
 
 __all__ = ["ExportedSettings", "export_settings"]
@@ -91,7 +92,8 @@ def export_settings(method: Method, model: nn.Module, target_length: int) -> Exp
     """
     whole_number("target_length", target_length)
     bands_of(method)
-    check_frequencies(method, attention_layers(model))
+    layers = attention_layers(model)
+    check_frequencies(method, [layer for layer in layers if layer.skipped is None], layers)
     asked = _Asked(method, model, target_length)
     (flags, about_flags), (settings, about_settings), (options, about_options) = (
         _llama_cpp(asked),
@@ -111,7 +113,7 @@ class _Asked:
         self.target_length = target_length
         self.context_length = context_length(model)
         self.config = text_config(model)
-        self.pairs = int(attention_layers(model)[0].rotary.inv_freq.shape[0])
+        self.pairs = int(attention_layers(model)[0].rotary.frequencies.shape[0])
 
     @property
     def length(self) -> int:

@@ -17,8 +17,9 @@ from torch import Tensor
 from selfextend_viz.attention import Rotate
 from selfextend_viz.frequencies import Rule, changes_with_length, rule_of, scaled_frequencies
 from selfextend_viz.patch.models import Layer
+from selfextend_viz.patch.rotation import Rotary
 from selfextend_viz.positions import Band, Method
-from selfextend_viz.rope import rotate
+from selfextend_viz.rope import cos_sin, turn
 
 __all__ = ["check_frequencies", "hold_cache", "lend_frequencies", "rotate_for"]
 
@@ -44,42 +45,43 @@ class _Lent:
         )
 
 
-def check_frequencies(method: Method, layers: Sequence[Layer]) -> None:
-    """Refuse a method that scales frequencies, with ``ValueError``, where they are not plain, or not all layers' own.
+def check_frequencies(method: Method, lent: Sequence[Layer], every: Sequence[Layer]) -> None:
+    """Refuse a method that scales frequencies, with ``ValueError``, where they are not plain, or other layers' too.
 
     Parameters
     ----------
     method
         Any method; nothing is asked of one that leaves frequencies alone.
-    layers
-        All attention layers of a model.
+    lent
+        The layers that it is lent to.
+    every
+        All attention layers of the model.
     """
     if (rule := rule_of(method)) is None:
         return
-    lent = {id(layer.rotary) for layer in layers if layer.skipped is None}
-    shared = [layer.index for layer in layers if layer.skipped is not None and id(layer.rotary) in lent]
-    if shared:
-        raise ValueError(
-            f"{method} would also change the frequencies of layer {shared[0]}, which is left alone since it is local; "
-            "take a method that changes positions, such as SelfExtend"
-        )
-    for layer in layers:
-        if layer.skipped is None:
-            _new(rule, layer.rotary, layer.module.config).scaled(1)
+    mine, modules = {layer.name for layer in lent}, {id(layer.rotary.module) for layer in lent}
+    for layer in every:
+        turned = layer.handed is None or layer.handed.layout is not None
+        if layer.name not in mine and turned and id(layer.rotary.module) in modules:
+            raise ValueError(
+                f"{method} would also change the frequencies of layer {layer.index}, which it is not lent to; lend it "
+                "to every layer, or take a method that changes positions, such as SelfExtend"
+            )
+    for layer in lent:
+        _new(rule, layer.rotary, layer.module.config).scaled(1)
 
 
-def lend_frequencies(rotary: Any, config: Any, method: Method | None) -> None:
-    """Let a rotary module turn as a method says, or give it back exactly as it was.
+def lend_frequencies(layer: Layer, method: Method | None) -> None:
+    """Let a layer's rotary module turn as a method says, or give it back exactly as it was.
 
     Parameters
     ----------
-    rotary
-        A rotary module.
-    config
-        Configuration of its layers, for b and L.
+    layer
+        A layer; others that share its module are turned alike.
     method
         The method that holds; ``None``, or one that leaves frequencies alone, gives the module back.
     """
+    rotary: Any = layer.rotary.module
     state, rule = rotary.__dict__, rule_of(method)
     if _LENT in state:
         if state[_LENT].rule == rule:
@@ -87,7 +89,7 @@ def lend_frequencies(rotary: Any, config: Any, method: Method | None) -> None:
         _give_back(rotary)
     if rule is None:
         return
-    lent = state[_LENT] = _new(rule, rotary, config)
+    lent = state[_LENT] = _new(rule, layer.rotary, layer.module.config)
     rotary.inv_freq, rotary.attention_scaling = lent.scaled(1)
     if changes_with_length(rule):
         rotary.forward = partial(_forward_by_length, rotary)
@@ -107,10 +109,16 @@ def _forward_by_length(rotary: Any, x: Tensor, position_ids: Tensor, **options: 
     return inspect.unwrap(type(rotary).forward)(rotary, x, position_ids, **options)
 
 
-def _new(rule: Rule, rotary: Any, config: Any) -> _Lent:
+def _new(rule: Rule, rotary: Rotary, config: Any) -> _Lent:
     """What a rule needs to know of a module whose own frequencies are plain, whatever it is lent now."""
-    before, parameters = rotary.__dict__.get(_LENT), config.rope_parameters
-    kind = getattr(rotary, "rope_type", "default")
+    module: Any = rotary.module
+    before, parameters = module.__dict__.get(_LENT), getattr(config, "rope_parameters", None) or {}
+    if rotary.layer_type is not None:
+        raise ValueError(
+            f"the model has frequencies for each kind of layer, and {rule['rope_type']!r} scaling is for models with "
+            "one set; take a method that changes positions, such as SelfExtend"
+        )
+    kind = getattr(module, "rope_type", "default")
     if kind != "default" or "rope_theta" not in parameters:
         raise ValueError(
             f"the model's frequencies are already scaled (rope_type {kind!r}), so that {rule['rope_type']!r} scaling "
@@ -119,8 +127,8 @@ def _new(rule: Rule, rotary: Any, config: Any) -> _Lent:
     theta, length = float(parameters["rope_theta"]), int(config.max_position_embeddings)
     if before is not None:
         return _Lent(rule, theta, length, before.inv_freq, before.attention_scaling, before.forward)
-    own = rotary.__dict__.get("forward")
-    return _Lent(rule, theta, length, rotary.inv_freq, getattr(rotary, "attention_scaling", 1.0), own)
+    own = module.__dict__.get("forward")
+    return _Lent(rule, theta, length, module.inv_freq, getattr(module, "attention_scaling", 1.0), own)
 
 
 # Reads the cache's length: a compiler must call it, not trace it.
@@ -150,32 +158,36 @@ def hold_cache(rule: Rule | None, module: Any, args: tuple[Any, ...], kwargs: di
 
 
 def rotate_for(
-    method: Method, rotary: Any, config: Any, *, turns: Rotate, query_positions: Tensor, key_positions: Tensor
+    method: Method, rotary: Rotary, config: Any, *, turns: Rotate, query_positions: Tensor, key_positions: Tensor
 ) -> Rotate:
-    """How queries and keys that a module has turned come to stand as a method says, its frequencies included.
+    """How queries and keys that a model has turned come to stand as a method says, its frequencies included.
 
     Parameters
     ----------
     method
         Any method.
     rotary, config
-        The module, with what it is lent now, and its configuration.
+        How their layer is rotated, with what it is lent now, and its configuration.
     turns
         What to take where neither the method nor what is lent now scales frequencies.
     query_positions, key_positions
         True positions, int64 ``[length]``.
     """
-    lent, rule = rotary.__dict__.get(_LENT), rule_of(method)
+    module: Any = rotary.module
+    lent, rule = module.__dict__.get(_LENT), rule_of(method)
     if lent is None and rule is None:
         return turns
-    now = (rotary.inv_freq, rotary.attention_scaling)
+    now = (module.inv_freq, module.attention_scaling)
     plain = now if lent is None else (lent.inv_freq, lent.attention_scaling)
     wanted = plain if rule is None else _new(rule, rotary, config).scaled(int(key_positions.max()) + 1)
     places = {"query": query_positions, "key": key_positions}
 
+    def turned(tensor: Tensor, positions: Tensor, inv_freq: Tensor, factor: float) -> Tensor:
+        tables = cos_sin(positions, inv_freq.to(positions.device), attention_factor=factor)
+        return turn(tensor.float(), *tables, interleaved=rotary.interleaved)
+
     def turned_anew(tensor: Tensor, band: Band, side: str) -> Tensor:
         told = (band.query_position if side == "query" else band.key_position)(places[side])
-        unturned = rotate(tensor, -places[side], now[0], attention_factor=1 / now[1])
-        return rotate(unturned, told, wanted[0], attention_factor=wanted[1])
+        return turned(turned(tensor, -places[side], now[0], 1 / now[1]), told, *wanted)
 
     return turned_anew

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from selfextend_viz.attention import Choice, choose
+from selfextend_viz.methods.per_layer import Lent, PerLayer, lent_method, number_ranges
 from selfextend_viz.patch.binding import IMPLEMENTATION, Block, blocks_of, pop, push
+from selfextend_viz.patch.context import context_length
 from selfextend_viz.patch.frequencies import check_frequencies
 from selfextend_viz.patch.grouped_cache import CacheKeeper
-from selfextend_viz.patch.models import Layer, attention_layers, context_length, text_config
-from selfextend_viz.positions import Method, bands_of
+from selfextend_viz.patch.models import Layer, attention_layers, text_config
+from selfextend_viz.patch.rotation import changes_frequencies
+from selfextend_viz.positions import Method, PlainRoPE
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
 @contextmanager
-def extended(model: Model, method: Method, *, implementation: str = "auto") -> Iterator[Model]:
+def extended(model: Model, method: Lent, *, implementation: str = "auto") -> Iterator[Model]:
     """Lend a method to a model for one ``with`` block; afterwards the model is exactly what it was.
 
     Nothing of the model is copied or rewritten, and caches stay ordinary: a conversation can be continued with the
@@ -35,9 +37,11 @@ def extended(model: Model, method: Method, *, implementation: str = "auto") -> I
     Parameters
     ----------
     model
-        A transformers model of a supported type: Llama, Mistral, Qwen2, Qwen3 or Phi.
+        A transformers model that rotates queries and keys and calls transformers' attention interface: Llama,
+        Mistral, Qwen, Phi, Gemma, GPT-NeoX and most others. A layer that is local or not rotated is left as it is.
     method
-        Any method with ``bands``, such as ``SelfExtend(group_size=8, neighbor_window=64)``.
+        Any method with ``bands``, such as ``SelfExtend(group_size=8, neighbor_window=64)``; or a mapping of layers to
+        methods, such as ``{4: SelfExtend(8, 64), 5: SelfExtend(8, 64)}``, where the layers not named stay stock.
     implementation
         ``"auto"``, ``"eager"``, ``"flash"`` or ``"fused"``.
 
@@ -51,8 +55,8 @@ def extended(model: Model, method: Method, *, implementation: str = "auto") -> I
     TypeError
         If the model is not a transformers model, or the method has no bands.
     ValueError
-        If the model cannot take a method, the neighbour window does not fit its context length, or the implementation
-        is unknown or cannot run the method. The model is left untouched.
+        If the model or a layer named cannot take a method, the neighbour window does not fit its context length, or
+        the implementation is unknown or cannot run the method. The model is left untouched.
 
     Warns
     -----
@@ -64,15 +68,23 @@ def extended(model: Model, method: Method, *, implementation: str = "auto") -> I
     >>> with extended(model, SelfExtend(group_size=8, neighbor_window=64)):
     ...     model.generate(**inputs)
     """
-    block = make_block(model, method, implementation)
-    push(block)
-    try:
+    with pushed(make_blocks(model, method, implementation)):
         yield model
+
+
+@contextmanager
+def pushed(blocks: Sequence[Block]) -> Iterator[None]:
+    """A block of code in which these blocks hold."""
+    try:
+        for block in blocks:
+            push(block)
+        yield
     finally:
-        pop(block)
+        for block in reversed(blocks):
+            pop(block)
 
 
-def extend(model: Model, method: Method, *, implementation: str = "auto") -> Model:
+def extend(model: Model, method: Lent, *, implementation: str = "auto") -> Model:
     """Lend a method to a model until :func:`restore`; a second call replaces the first.
 
     Parameters, errors and warnings are those of :func:`extended`.
@@ -82,12 +94,13 @@ def extend(model: Model, method: Method, *, implementation: str = "auto") -> Mod
     Model
         The same model.
     """
-    block = make_block(model, method, implementation)
-    block.lasting = True
-    for earlier in blocks_of(block.layers[0].module):
+    blocks = make_blocks(model, method, implementation)
+    for earlier in [each for block in blocks for layer in block.layers for each in blocks_of(layer.module)]:
         if earlier.lasting:
             pop(earlier)
-    push(block)
+    for block in blocks:
+        block.lasting = True
+        push(block)
     return model
 
 
@@ -118,18 +131,37 @@ def is_extended(model: nn.Module) -> bool:
     return any(blocks_of(module) and module.config._attn_implementation == IMPLEMENTATION for module in modules)
 
 
-def check_lending(model: nn.Module, method: Method, *, implementation: str = "auto") -> None:
+def check_lending(model: nn.Module, method: Lent, *, implementation: str = "auto") -> None:
     """Raise what :func:`extended` would raise for these arguments; the model is not touched."""
-    make_block(model, method, implementation)
+    make_blocks(model, method, implementation)
 
 
-def make_block(model: nn.Module, method: Method, implementation: str) -> Block:
-    """Check a model, a method and an implementation against each other; touches nothing."""
-    every = attention_layers(model)
-    layers = tuple(layer for layer in every if layer.skipped is None)
-    bands_of(method)
-    check_frequencies(method, every)
-    length, window = context_length(model), getattr(method, "neighbor_window", 0)
+def make_blocks(model: nn.Module, lent: Lent, implementation: str) -> tuple[Block, ...]:
+    """Check a model, what it is lent and an implementation against each other; touches nothing.
+
+    One block for each method, which together cover every layer that a method may touch.
+    """
+    layers = attention_layers(model)
+    free = tuple(layer for layer in layers if layer.skipped is None)
+    method = lent_method(lent)
+    length = context_length(model)
+    if not isinstance(method, PerLayer):
+        check_frequencies(method, free, layers)
+        return (_make_block(model, method, implementation, free, length),)
+    _check_named(method, layers)
+    parts = [(method, [layer for layer in free if layer.index in mine]) for method, mine in method.by_method()]
+    blocks = [_make_block(model, part, implementation, tuple(mine), length) for part, mine in parts]
+    if rest := tuple(layer for layer in free if layer.index not in method):
+        blocks.append(_make_block(model, PlainRoPE(), "auto", rest, length))
+        blocks[-1].named = False
+    _check_shared_frequencies(blocks)
+    for block in blocks:
+        check_frequencies(block.method, block.layers, layers)
+    return tuple(blocks)
+
+
+def _make_block(model: nn.Module, method: Method, implementation: str, layers: tuple[Layer, ...], length: int) -> Block:
+    window = getattr(method, "neighbor_window", 0)
     if window >= length:
         raise ValueError(
             f"neighbor_window {window} leaves no room inside the context length {length} of {type(model).__name__}; "
@@ -141,15 +173,31 @@ def make_block(model: nn.Module, method: Method, implementation: str) -> Block:
     return block
 
 
+def _check_named(methods: PerLayer, layers: tuple[Layer, ...]) -> None:
+    known = {layer.index: layer for layer in layers}
+    for number in methods:
+        if number not in known:
+            raise ValueError(f"there is no layer {number} to lend a method to; the layers are {number_ranges(known)}")
+        if known[number].skipped is not None:
+            raise ValueError(f"layer {number} cannot take a method: {known[number].skipped}; leave it out")
+
+
+def _check_shared_frequencies(blocks: Sequence[Block]) -> None:
+    still = [layer for block in blocks if not block.moves for layer in block.layers]
+    moving = [layer for block in blocks if block.moves for layer in block.layers]
+    shared = {layer.rotary.module for layer in moving if changes_frequencies(layer.rotary.module)}
+    clash = [layer.index for layer in still if layer.rotary.module in shared]
+    if clash:
+        raise ValueError(
+            f"layer {clash[0]} would stay stock, whose dynamic RoPE changes its frequencies with the length, but it "
+            "shares them with layers whose method needs the trained ones; lend those methods to every layer"
+        )
+
+
 def choice_for(layer: Layer, block: Block) -> Choice:
-    """The implementation that runs a layer without gradients, found with tensors of the layer's kind and one token."""
-    module: Any = layer.module
-    heads = module.config.num_attention_heads
-    weight = next(module.parameters())
-    query, key = (_token(weight, count, module.head_dim) for count in (heads, heads // module.num_key_value_groups))
-    return choose(block.implementation, query, key, key, block.bands)
-
-
-def _token(like: Tensor, heads: int, head_dim: int) -> Tensor:
-    dtype = like.dtype if like.is_floating_point() else torch.float32
-    return torch.zeros(1, heads, 1, head_dim, dtype=dtype, device=like.device)
+    """The implementation that runs a layer without gradients, found with what it hands to attention for one token."""
+    handed = layer.handed
+    if handed is None:
+        raise ValueError(f"{layer.name} is not touched by any method: {layer.skipped}")
+    tensors = handed.query, handed.key, handed.value
+    return choose(block.implementation, *tensors, block.bands, softcap=handed.softcap, sinks=handed.sinks)

@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from selfextend_viz.attention import Rotate, band_logits
+from selfextend_viz.attention import Rotate, band_logits, scaled_by
+from selfextend_viz.methods.per_layer import Lent
 from selfextend_viz.patch.attention_function import Forward
-from selfextend_viz.patch.binding import pop, push
+from selfextend_viz.patch.binding import Block
 from selfextend_viz.patch.frequencies import rotate_for
-from selfextend_viz.patch.lending import make_block
+from selfextend_viz.patch.lending import make_blocks, pushed
 from selfextend_viz.positions import Band, Method, PlainRoPE, bands_of
 
 
@@ -54,7 +55,7 @@ class LayerView:
         A sliding window of the model's own is no part of the method and is not applied.
         """
         logits = band_logits(
-            self.query,
+            scaled_by(method, self.query, self.row_positions[None]),
             self.key,
             self._bands.setdefault(method, bands_of(method)),
             rotate=self._rotate(method),
@@ -71,7 +72,7 @@ def observe(
     rows: Sequence[int] | NDArray[np.integer[Any]] | Tensor,
     callback: Callable[[LayerView], None],
     *,
-    method: Method | None = None,
+    method: Lent | None = None,
     implementation: str = "auto",
 ) -> Iterator[nn.Module]:
     """Call back with a :class:`LayerView` from every touched layer of every forward inside the block.
@@ -88,7 +89,7 @@ def observe(
     callback
         Called with each view, before the layer's attention runs.
     method
-        What the forward itself runs under; plain RoPE if left out.
+        What the forward itself runs under, as for :func:`extended`; plain RoPE if left out.
     implementation
         As for :func:`extended`.
 
@@ -103,10 +104,10 @@ def observe(
         If the rows are not positions, or a forward is given padded rows.
     """
     wanted = _positions(rows)
-    block = make_block(model, PlainRoPE() if method is None else method, implementation)
+    blocks = make_blocks(model, PlainRoPE() if method is None else method, implementation)
     bands: dict[Method, tuple[Band, ...]] = {}
 
-    def look(module: Any, query: Tensor, key: Tensor, forward: Forward, **options: Any) -> None:
+    def look(block: Block, module: Any, query: Tensor, key: Tensor, forward: Forward, **options: Any) -> None:
         first, here = _rows_of(forward, wanted)
         if here:
             rotary, at = block.rotary_of(module), torch.tensor(here, device=query.device)
@@ -123,12 +124,10 @@ def observe(
             )
             callback(view)
 
-    block.observer = look
-    push(block)
-    try:
+    for block in blocks:
+        block.observer = partial(look, block)
+    with pushed(blocks):
         yield model
-    finally:
-        pop(block)
 
 
 def _positions(rows: Sequence[int] | NDArray[np.integer[Any]] | Tensor) -> Tensor:

@@ -149,7 +149,10 @@ class Band:
 
 @runtime_checkable
 class Method(Protocol):
-    """A way to tell a model where its tokens stand: a frozen dataclass whose ``str`` is a short label."""
+    """A way to tell a model where its tokens stand: a frozen dataclass whose ``str`` is a short label.
+
+    It may state a ``log_scale``, see :class:`~selfextend_viz.positions.SelfExtend`.
+    """
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -179,6 +182,12 @@ def bands_of(method: Any) -> tuple[Band, ...]:
             f"got {method!r} ({type(method).__name__})."
         )
     return bands
+
+
+def log_scale_of(method: Method) -> int | None:
+    """The length from which a method scales its queries by log-n; ``None`` where it leaves them as they are."""
+    log_scale: int | None = getattr(method, "log_scale", None)
+    return log_scale
 
 
 def pair_bands(method: Method, query: Positions, key: Positions) -> NDArray[np.int64]:

@@ -27,11 +27,15 @@ class SelfExtend:
         ``"longlm"`` shifts queries by ``w_n - w_n / G``, divided truly, as the authors' code does for Llama and Gemma:
         where G does not divide w_n, far positions are then no whole numbers. It shows the bug; left out, the paper's
         integer division.
+    log_scale
+        The trained length L, to multiply the query at true position i (from 0) by ``max(1, log(i + 1) / log(L))``, as
+        the authors do for long pass keys; left out, queries stay as they are. No position depends on it.
 
     Raises
     ------
     TypeError, ValueError
-        If G is not a whole number >= 1 or w_n not one >= 0, or ``compat`` is unknown.
+        If G is not a whole number >= 1, w_n not one >= 0, ``compat`` is unknown, or log_scale neither ``None`` nor
+        one >= 2.
 
     Examples
     --------
@@ -42,12 +46,15 @@ class SelfExtend:
     group_size: int
     neighbor_window: int
     compat: str | None = field(default=None, kw_only=True)
+    log_scale: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "group_size", whole_number("group_size", self.group_size))
         object.__setattr__(self, "neighbor_window", whole_number("neighbor_window", self.neighbor_window, at_least=0))
         if self.compat not in (None, LONGLM):
             raise ValueError(f"unknown compat {self.compat!r}; use {LONGLM!r}, or leave it out for integer division")
+        if self.log_scale is not None:
+            object.__setattr__(self, "log_scale", whole_number("log_scale", self.log_scale, at_least=2))
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -68,11 +75,14 @@ class SelfExtend:
 
     @property
     def differs_from(self) -> int | None:
-        """The first length at which any position differs from plain RoPE: ``None`` for G = 1, else w_n + 2.
+        """The first length at which any logit differs from plain RoPE's; ``None`` if none does.
 
-        Fractional shifts already change distance w_n, so that it is w_n + 1.
+        w_n + 2 unless G = 1 (w_n + 1 where shifts are fractional), or one past ``log_scale`` where that comes first.
         """
-        return None if self.group_size == 1 else self.neighbor_window + (1 if self._fractional else 2)
+        first = self.neighbor_window + (1 if self._fractional else 2)
+        grouped = () if self.group_size == 1 else (first,)
+        scaled = () if self.log_scale is None else (self.log_scale + 1,)
+        return min((*grouped, *scaled), default=None)
 
     def max_length(self, context_length: int) -> int:
         """The paper's reach, ``(L - w_n) * G + w_n``: exact when G divides w_n, else too long by ``w_n % G``."""
@@ -87,18 +97,19 @@ class SelfExtend:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, SelfExtend):
             return NotImplemented
-        return self._numbers == other._numbers
+        return self._settings == other._settings
 
     def __hash__(self) -> int:
-        return hash((SelfExtend, *self._numbers))
+        return hash((SelfExtend, self._settings))
 
     def __str__(self) -> str:
         compat = "" if self.compat is None else f", compat={self.compat}"
-        return f"SelfExtend(G={self.group_size}, w_n={self.neighbor_window}{compat})"
+        scaling = "" if self.log_scale is None else f", log_scale={self.log_scale}"
+        return f"SelfExtend(G={self.group_size}, w_n={self.neighbor_window}{compat}{scaling})"
 
     @property
-    def _numbers(self) -> tuple[int, int, str | None]:
-        return self.group_size, self.neighbor_window, self.compat
+    def _settings(self) -> tuple[int, int, str | None, int | None]:
+        return self.group_size, self.neighbor_window, self.compat, self.log_scale
 
 
 def _fits(neighbor_window: int, context_length: int) -> None:

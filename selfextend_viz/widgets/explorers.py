@@ -203,4 +203,4 @@ def frequencies_of(subject: Subject) -> tuple[tuple[float, ...], int]:
 
     model, _ = subject.load()
     rotary = next(layer.rotary for layer in attention_layers(model) if layer.skipped is None)
-    return tuple(rotary.inv_freq.tolist()), subject.context_length
+    return tuple(rotary.frequencies.tolist()), subject.context_length
