@@ -2,6 +2,8 @@
 # make check lint, format and types   make test-all  the tests, and then the slow ones
 # make test-browser the tests that drive a browser, alone; make test runs them too where Chromium is installed
 #
+# make model-table checks every architecture and writes the README's table of them
+#
 # The first run builds .venv; later runs find it ready. PYTHON=python3.12 picks another interpreter.
 
 PYTHON ?= python3
@@ -10,7 +12,7 @@ BIN := $(VENV)/bin
 # One torch thread in each of the two test processes; more only fight over the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: help venv lab test test-browser test-slow test-all check format clean clean-all
+.PHONY: help venv lab test test-browser test-slow test-all check model-table format clean clean-all
 .DEFAULT_GOAL := help
 
 help:
@@ -37,6 +39,10 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+model-table: $(VENV)/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/model_table.py --json benchmarks/results/models.json
+	$(BIN)/python benchmarks/readme_tables.py
 
 format: $(VENV)/dev.stamp
 	$(BIN)/ruff check --fix .

@@ -50,6 +50,32 @@ def speed(report: Row) -> str:
     )
 
 
+def models(report: Row) -> str:
+    """Each architecture's largest error of every check, in logits, beside that of the stock model's own attention."""
+
+    def cell(found: Row) -> str:
+        text = f"{found['error']:.0e}"
+        return text if found["passed"] else f"**{text} missed**"
+
+    def left(row: Row) -> str:
+        reasons = row["layers"]["left"].values()
+        return ", ".join(dict.fromkeys(re.split("[:,]", why)[0] for why in reasons)) or "-"
+
+    checks = list(report["rows"][0]["checks"])
+    lines = []
+    for row in report["rows"]:
+        looped = " (loop)" if "blockwise loop" in row["flash"] else ""
+        cells = [cell(row["checks"][check]) + (looped if check == "flash" else "") for check in checks]
+        lines.append((f"{row['architecture']}", *cells, f"{row['stock_error']:.0e}", left(row)))
+    failed = sum(not found["passed"] for row in report["rows"] for found in row["checks"].values())
+    verdict = "All hold." if not failed else f"{failed} do not hold, in bold."
+    return (
+        f"{markdown_table(('', *checks, 'stock', 'left alone'), lines)}\n\n"
+        f"{verdict} {report['method']}, N = {report['length']}, float32 on CPU, torch {report['torch']}, "
+        f"transformers {report['transformers']}: `{report['command']}`."
+    )
+
+
 @dataclass
 class Count:
     """Right answers of one cell, all depths together, and what was wanted."""
@@ -188,6 +214,7 @@ class Block:
 BLOCKS = (
     Block(README, "demo", "demo_table.json", demo),
     Block(README, "speed", "attention_cpu.json", speed),
+    Block(README, "models", "models.json", models),
     Block(CARD, "demo", "demo_table.json", card),
 )
 

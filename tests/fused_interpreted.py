@@ -11,7 +11,7 @@ import fused_cases as cases
 import pytest
 import torch
 from test_attention import causal, formula
-from tiny_models import tiny_llama, tiny_phi, token_ids
+from tiny_models import ARCHITECTURES, tiny_llama, tiny_phi, token_ids
 from torch.testing import assert_close
 
 from selfextend_viz.attention import attend, choose, core, fused, fused_decode, fused_prefill, implementations
@@ -204,6 +204,20 @@ def test_a_model_generates_through_it(build, options):
     assert torch.equal(results[0].sequences, results[1].sequences)
     for fused_logits, eager_logits in zip(results[0].logits, results[1].logits, strict=True):
         assert_close(fused_logits, eager_logits, rtol=0, atol=5e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["cohere", slow("gemma2"), slow("gpt_oss"), slow("glm4")])
+def test_interleaved_pairs_soft_caps_and_sinks_of_models(name):
+    """The kernel knows half-split angles only: interleaved queries and keys are turned before it reads them."""
+    model, ids = ARCHITECTURES[name].build(), token_ids(24)
+    model.set_attn_implementation("eager")
+    with extended(model, SelfExtend(3, 7), implementation="eager"):
+        whole = model(ids).logits
+    with extended(model, SelfExtend(3, 7), implementation="fused"):
+        cache = model(ids[:, :23], use_cache=True)
+        step = model(ids[:, 23:], past_key_values=cache.past_key_values).logits
+    assert_close(torch.cat([cache.logits, step], 1), whole, rtol=0, atol=5e-5)
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ def test_every_number_of_self_extend():
     assert (description.implementation, description.reason) == ("eager", "asked for by name.")
     text = str(description)
     for part in (
-        "L: 32 tokens",
+        "L: 32 tokens (max_position_embeddings)",
         "reach: 81 tokens",
         "says 82, 1 too many",
         "9 tokens on",

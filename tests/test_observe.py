@@ -105,10 +105,10 @@ def test_cosines_are_made_once_for_all_layers(monkeypatch):
     monkeypatch.setattr(rotation, "cos_sin_of_shift", counted)
     with torch.no_grad(), extended(model, METHOD):
         model(token_ids(45))
-    assert calls == [(45,)] * 2
+    assert calls == [(1, 45)] * 2
     calls.clear()
     views_of(model, token_ids(45), ROWS, look=lambda view: [view.logits(METHOD), view.logits(METHOD)])
-    assert calls == [(4,), (45,)]
+    assert calls == [(4,), (1, 45)]
 
 
 def test_an_error_in_the_callback_comes_out_and_restores_the_model():

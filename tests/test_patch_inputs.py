@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny_models import CONTEXT_LENGTH, REFUSED, tiny_llama, tiny_qwen2, token_ids
+from tiny_models import CONTEXT_LENGTH, REFUSED, tiny_cohere2, tiny_llama, tiny_qwen2, token_ids
 from torch import nn
 
 from selfextend_viz.methods import ShuffledSelfExtend, SinksAtTrueDistance
@@ -30,20 +30,88 @@ def test_a_model_without_usable_rotation_is_refused(build, why):
     model = build()
     implementation = model.config._attn_implementation
     for refuse in (lambda: extend(model, METHOD), lambda: describe(model), lambda: extended(model, METHOD).__enter__()):
-        with pytest.raises(ValueError, match=f"cannot be extended: .*{why}.*supported are llama, mistral"):
+        with pytest.raises(ValueError, match=f"cannot be extended: .*{why}.*such as llama, mistral"):
             refuse()
     assert model.config._attn_implementation == implementation
     with torch.no_grad():
         assert model(token_ids(8)).logits.isfinite().all()
 
 
-def test_an_unknown_type_is_refused(llama):
-    llama.config.model_type = "newcomer"
+def test_a_model_without_its_rotary_module_is_refused():
+    model = tiny_llama()
+    del model.model.rotary_emb
+    with pytest.raises(ValueError, match="no rotary module was found above model.layers.0.self_attn"):
+        extend(model, METHOD)
+
+
+def test_an_encoder_with_a_decoder_is_refused(llama):
+    llama.config.is_encoder_decoder = True
     try:
-        with pytest.raises(ValueError, match="'newcomer' is not among the supported types"):
+        with pytest.raises(ValueError, match="has an encoder that sees its text both ways"):
             extend(llama, METHOD)
     finally:
-        del llama.config.model_type
+        del llama.config.is_encoder_decoder
+
+
+def test_falcon_without_rotation_is_refused_for_alibi(llama):
+    llama.config.alibi = True
+    try:
+        with pytest.raises(ValueError, match="ALiBi"):
+            extend(llama, METHOD)
+    finally:
+        del llama.config.alibi
+
+
+def test_a_model_whose_rotated_layers_are_all_local_is_refused():
+    with pytest.raises(ValueError, match="no layer of Cohere2ForCausalLM .* last 9 tokens .* layer 1 is not rotated"):
+        extend(tiny_cohere2(), METHOD)
+
+
+class Mishandled:
+    """What a layer must not do between its projections and attention."""
+
+    @staticmethod
+    def with_turn(monkeypatch, turn):
+        """A Llama whose file applies another rotation."""
+        from transformers.models.llama import modeling_llama
+
+        stock = modeling_llama.apply_rotary_pos_emb
+        monkeypatch.setattr(modeling_llama, "apply_rotary_pos_emb", lambda q, k, cos, sin: turn(stock, q, k, cos, sin))
+        return tiny_llama()
+
+    OTHERS = {
+        "the last dimensions": lambda stock, q, k, cos, sin: [
+            tensor.flip(-1) for tensor in stock(q.flip(-1), k.flip(-1), cos, sin)
+        ],
+        "backwards": lambda stock, q, k, cos, sin: stock(q, k, cos, -sin),
+        "twice as far": lambda stock, q, k, cos, sin: stock(q, k, cos * cos - sin * sin, 2 * cos * sin),
+        "a norm with weights after it": lambda stock, q, k, cos, sin: [
+            tensor * torch.linspace(0.5, 1.5, 16) for tensor in stock(q, k, cos, sin)
+        ],
+    }
+    UNEVEN = {
+        "the query alone": lambda stock, q, k, cos, sin: (stock(q, k, cos, sin)[0], k),
+        "nothing, with an error": lambda stock, q, k, cos, sin: stock(q, k, cos[..., :3], sin),
+    }
+
+
+@pytest.mark.parametrize("turn", Mishandled.OTHERS.values(), ids=Mishandled.OTHERS)
+def test_a_rotation_in_another_layout_is_refused(monkeypatch, turn):
+    with pytest.raises(ValueError, match="in model.layers.0.self_attn, it turns pairs of dimensions neither"):
+        extend(Mishandled.with_turn(monkeypatch, turn), METHOD)
+
+
+def test_an_uneven_rotation_is_refused(monkeypatch):
+    for turn, why in zip(Mishandled.UNEVEN.values(), ("turned differently", "could not be tried"), strict=True):
+        with pytest.raises(ValueError, match=why):
+            extend(Mishandled.with_turn(monkeypatch, turn), METHOD)
+
+
+def test_weights_of_zero_say_nothing_of_a_rotation():
+    model = tiny_llama()
+    torch.nn.init.zeros_(model.model.layers[1].self_attn.k_proj.weight)
+    with pytest.raises(ValueError, match="in model.layers.1.self_attn, its queries or keys are all zero"):
+        extend(model, METHOD)
 
 
 @pytest.mark.parametrize("thing", [None, "llama", nn.Linear(2, 2), {"model": 1}], ids=str)
@@ -89,7 +157,7 @@ def test_a_configuration_without_context_length_is_refused():
 
 def test_a_model_whose_layers_are_all_local_is_refused():
     model = tiny_qwen2(use_sliding_window=True, sliding_window=9, max_window_layers=0)
-    with pytest.raises(ValueError, match="no layer of Qwen2ForCausalLM can take a method: local: .* last 9 tokens"):
+    with pytest.raises(ValueError, match="no layer of Qwen2ForCausalLM can .*: layer 0 is local: .* last 9 tokens"):
         extend(model, METHOD)
 
 

@@ -1,5 +1,8 @@
 """The positions that take the place of a mask: one number per key, never one per pair."""
 
+from types import SimpleNamespace
+
+import pytest
 import torch
 from tiny_models import tiny_llama, token_ids
 from transformers import StaticCache
@@ -36,6 +39,47 @@ def test_reading_cuts_off_what_is_not_written():
     assert (reading.slots.keys, reading.slots.queries, reading.longest, reading.padded) == (5, 4, 4, True)
     assert reading.slots.query_positions.tolist() == [[0, 1, 2, 3], [1, 2, 3, PADDING]]
     assert not read_slots(key_positions(2, 4, 4), None, 4).padded
+
+
+def causal_but(*, hidden=(), shown=()):
+    """A causal pattern without some pairs (query, key) and with some others."""
+
+    def sees(batch, head, query, key):
+        seen = key <= query
+        for pairs, value in ((hidden, False), (shown, True)):
+            for q, k in pairs:
+                seen = torch.where((query == q) & (key == k), value, seen)
+        return seen
+
+    return sees
+
+
+@pytest.mark.parametrize(
+    ("wrong", "window"),
+    [
+        ({"hidden": [(5, 4)]}, None),
+        ({"hidden": [(9, 0)]}, None),
+        ({"hidden": [(9, 6)]}, 5),
+        ({"hidden": [(9, 0), (9, 1), (9, 3)]}, 5),
+        ({"shown": [(3, 4)]}, None),
+        ({"shown": [(8, 9)]}, 5),
+    ],
+    ids=str,
+)
+def test_a_pattern_that_hides_or_shows_what_causal_attention_does_not_is_refused(wrong, window):
+    with pytest.raises(ValueError, match="plain causal attention"):
+        key_positions(1, 10, 10, mask_function=causal_but(**wrong), local_size=window)
+
+
+@pytest.mark.parametrize("window", [None, 1, 5, 20])
+@pytest.mark.parametrize(("offset", "queries"), [(0, 10), (4, 6), (9, 1), (torch.tensor(4), 6)], ids=str)
+def test_causal_attention_in_other_words_and_a_window_are_accepted(window, offset, queries):
+    def sees(batch, head, query, key):
+        return (key <= query) & (key > query - (window or 100))
+
+    for asked in ({"local_size": window}, {"config": SimpleNamespace(sliding_window=window)}):
+        table = key_positions(2, queries, 12, q_offset=offset, mask_function=sees, **asked)
+        assert table[1].flatten().tolist() == [*range(10), UNWRITTEN, UNWRITTEN]
 
 
 def test_the_device_is_read_as_often_for_many_layers_as_for_few(monkeypatch):

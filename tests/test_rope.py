@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from selfextend_viz.rope import cos_sin, default_inv_freq, rotate
+from selfextend_viz.rope import cos_sin, default_inv_freq, rotate, turn
 
 
 def random(*shape, dtype=torch.float64):
@@ -150,3 +150,19 @@ def test_shapes_that_do_not_fit_are_refused(shape, positions, pairs, words):
 def test_gradients_flow_through_the_rotation():
     tensor = random(1, 2, 3, 6).requires_grad_()
     assert torch.autograd.gradcheck(lambda t: rotate(t, torch.arange(3), default_inv_freq(4)[0]), (tensor,))
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["with gradients", "without"])
+def test_interleaved_pairs_are_neighbours(asked):
+    tensor, angles = random(2, 3, 5, 10).requires_grad_(asked), torch.linspace(-3, 3, 20).view(5, 4).double()
+    turned = turn(tensor, angles.cos(), angles.sin(), interleaved=True)
+    pairs = torch.view_as_complex(tensor.detach()[..., :8].reshape(2, 3, 5, 4, 2))
+    expected = torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2)
+    torch.testing.assert_close(turned[..., :8], expected, atol=1e-12, rtol=0)
+    assert torch.equal(turned[..., 8:], tensor[..., 8:]) and turned.requires_grad == asked
+
+
+def test_gradients_flow_through_interleaved_pairs():
+    tensor, angles = random(1, 2, 3, 6).requires_grad_(), torch.linspace(-3, 3, 6).view(3, 2).double()
+    turned = lambda t: turn(t, angles.cos(), angles.sin(), interleaved=True)  # noqa: E731
+    assert torch.autograd.gradcheck(turned, (tensor,))

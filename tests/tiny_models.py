@@ -142,6 +142,8 @@ class Architecture:
         Whether it rotates neighbouring dimensions.
     local, unrotated
         Layers that see the last ``WINDOW`` tokens only, and layers that are not rotated.
+    window
+        How many tokens all layers of the stock model see, where a method lifts that.
     trained
         Which buffer of the rotary module holds the frequencies that a method uses.
     """
@@ -150,10 +152,11 @@ class Architecture:
     interleaved: bool = False
     local: tuple[int, ...] = ()
     unrotated: tuple[int, ...] = ()
+    window: int | None = None
     trained: str = "inv_freq"
 
 
-def _of(kind: type, config: type, **changes: Any) -> Callable[[], Any]:
+def sized(kind: type, config: type, **changes: Any) -> Callable[[], Any]:
     """Builds a model of these sizes whose norms of queries and keys, biases and sinks are not what they start as."""
 
     def build() -> Any:
@@ -173,7 +176,7 @@ def _rope(kind: str, **numbers: Any) -> dict[str, Any]:
 
 
 def _scaled_llama(kind: str, **numbers: Any) -> Callable[[], Any]:
-    return _of(LlamaForCausalLM, LlamaConfig, rope_parameters=_rope(kind, **numbers))
+    return sized(LlamaForCausalLM, LlamaConfig, rope_parameters=_rope(kind, **numbers))
 
 
 def _long(pairs: int) -> dict[str, Any]:
@@ -210,39 +213,39 @@ ARCHITECTURES: dict[str, Architecture] = {
     "llama, linear": Architecture(_scaled_llama("linear")),
     "llama, dynamic": Architecture(_scaled_llama("dynamic", factor=2.0), trained="original_inv_freq"),
     "llama, longrope": Architecture(_scaled_llama("longrope", **_long(8))),
-    "solar": Architecture(_of(LlamaForCausalLM, LlamaConfig, num_hidden_layers=3, num_key_value_heads=1)),
+    "solar": Architecture(sized(LlamaForCausalLM, LlamaConfig, num_hidden_layers=3, num_key_value_heads=1)),
     "mistral": Architecture(tiny_mistral),
-    "mistral, window": Architecture(_of(MistralForCausalLM, MistralConfig, sliding_window=WINDOW)),
-    "mixtral": Architecture(_of(MixtralForCausalLM, MixtralConfig, sliding_window=None, num_local_experts=4)),
+    "mistral, window": Architecture(sized(MistralForCausalLM, MistralConfig, sliding_window=WINDOW), window=WINDOW),
+    "mixtral": Architecture(sized(MixtralForCausalLM, MixtralConfig, sliding_window=None, num_local_experts=4)),
     "qwen2": Architecture(tiny_qwen2),
-    "qwen3": Architecture(_of(Qwen3ForCausalLM, Qwen3Config, head_dim=32)),
+    "qwen3": Architecture(sized(Qwen3ForCausalLM, Qwen3Config, head_dim=32)),
     "phi": Architecture(tiny_phi),
     "phi3": Architecture(
-        _of(
+        sized(
             Phi3ForCausalLM,
             Phi3Config,
             rope_parameters=_rope("longrope", **_long(4)) | {"partial_rotary_factor": 0.5},
             original_max_position_embeddings=4,
         )
     ),
-    "gemma": Architecture(_of(GemmaForCausalLM, GemmaConfig, head_dim=16, tie_word_embeddings=False)),
+    "gemma": Architecture(sized(GemmaForCausalLM, GemmaConfig, head_dim=16, tie_word_embeddings=False)),
     "gemma2": Architecture(
-        _of(Gemma2ForCausalLM, Gemma2Config, **_GEMMA, **_ALTERNATING, attn_logit_softcapping=5.0), local=(0,)
+        sized(Gemma2ForCausalLM, Gemma2Config, **_GEMMA, **_ALTERNATING, attn_logit_softcapping=5.0), local=(0,)
     ),
     "gemma3_text": Architecture(
-        _of(Gemma3ForCausalLM, Gemma3TextConfig, **_GEMMA, **_ALTERNATING, rope_parameters=_BY_TYPE), local=(0,)
+        sized(Gemma3ForCausalLM, Gemma3TextConfig, **_GEMMA, **_ALTERNATING, rope_parameters=_BY_TYPE), local=(0,)
     ),
     "gemma3": Architecture(tiny_gemma3, local=(0,)),
-    "gpt_neox": Architecture(_of(GPTNeoXForCausalLM, GPTNeoXConfig, rope_parameters=_PARTIAL)),
-    "olmo2": Architecture(_of(Olmo2ForCausalLM, Olmo2Config)),
-    "stablelm": Architecture(_of(StableLmForCausalLM, StableLmConfig, rope_parameters=_PARTIAL, qk_layernorm=True)),
-    "smollm3": Architecture(_of(SmolLM3ForCausalLM, SmolLM3Config, no_rope_layers=[1, 0]), unrotated=(1,)),
-    "glm4": Architecture(_of(Glm4ForCausalLM, Glm4Config, head_dim=16, rope_parameters=_PARTIAL), interleaved=True),
-    "cohere": Architecture(_of(CohereForCausalLM, CohereConfig, logit_scale=1.0, use_qk_norm=True), interleaved=True),
-    "granite": Architecture(_of(GraniteForCausalLM, GraniteConfig, attention_multiplier=0.4)),
-    "starcoder2": Architecture(_of(Starcoder2ForCausalLM, Starcoder2Config, sliding_window=None)),
+    "gpt_neox": Architecture(sized(GPTNeoXForCausalLM, GPTNeoXConfig, rope_parameters=_PARTIAL)),
+    "olmo2": Architecture(sized(Olmo2ForCausalLM, Olmo2Config)),
+    "stablelm": Architecture(sized(StableLmForCausalLM, StableLmConfig, rope_parameters=_PARTIAL, qk_layernorm=True)),
+    "smollm3": Architecture(sized(SmolLM3ForCausalLM, SmolLM3Config, no_rope_layers=[1, 0]), unrotated=(1,)),
+    "glm4": Architecture(sized(Glm4ForCausalLM, Glm4Config, head_dim=16, rope_parameters=_PARTIAL), interleaved=True),
+    "cohere": Architecture(sized(CohereForCausalLM, CohereConfig, logit_scale=1.0, use_qk_norm=True), interleaved=True),
+    "granite": Architecture(sized(GraniteForCausalLM, GraniteConfig, attention_multiplier=0.4)),
+    "starcoder2": Architecture(sized(Starcoder2ForCausalLM, Starcoder2Config, sliding_window=None)),
     "gpt_oss": Architecture(
-        _of(
+        sized(
             GptOssForCausalLM,
             GptOssConfig,
             **_ALTERNATING,
@@ -258,25 +261,33 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 def tiny_cohere2() -> Any:
     """Rotates its local layers only."""
-    return _of(Cohere2ForCausalLM, Cohere2Config, **_ALTERNATING)()
+    return sized(Cohere2ForCausalLM, Cohere2Config, **_ALTERNATING)()
+
+
+_LATENT = {
+    "num_key_value_heads": 4,
+    "kv_lora_rank": 16,
+    "q_lora_rank": 16,
+    "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 8,
+    "v_head_dim": 8,
+}
 
 
 def tiny_deepseek_v2() -> Any:
     """Latent attention."""
-    sizes = {"kv_lora_rank": 16, "q_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8}
-    return _of(DeepseekV2ForCausalLM, DeepseekV2Config, **sizes, n_routed_experts=4, moe_intermediate_size=16)()
+    return sized(DeepseekV2ForCausalLM, DeepseekV2Config, **_LATENT, first_k_dense_replace=2)()
 
 
 def tiny_deepseek_v3() -> Any:
     """Latent attention."""
-    sizes = {"kv_lora_rank": 16, "q_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8}
-    return _of(DeepseekV3ForCausalLM, DeepseekV3Config, **sizes, first_k_dense_replace=2)()
+    return sized(DeepseekV3ForCausalLM, DeepseekV3Config, **_LATENT, first_k_dense_replace=2)()
 
 
 def tiny_llama4() -> Any:
     """Attends in chunks where it rotates."""
     sizes = {"head_dim": 16, "intermediate_size_mlp": 48, "num_local_experts": 2, "attention_chunk_size": 8}
-    return _of(Llama4ForCausalLM, Llama4TextConfig, **sizes)()
+    return sized(Llama4ForCausalLM, Llama4TextConfig, **sizes)()
 
 
 def tiny_opt() -> Any:

@@ -162,8 +162,9 @@ class _TurnedOrKept:
 def _checked(table: Tensor | None, module: Any, key: Tensor, dropout: float) -> Tensor:
     if table is None or table.dtype != torch.int64 or table.shape[2:3] != (1,):
         raise ValueError(
-            "an extended model makes its own mask; pass attention_mask as [batch, length] of 0 and 1, "
-            f"not {'none at all' if table is None else f'{table.dtype} {tuple(table.shape)}'}"
+            "an extended model's mask is made by the method; pass attention_mask as [batch, length] of 0 and 1, "
+            f"not {'none at all' if table is None else f'{table.dtype} {tuple(table.shape)}'} (a model whose layers "
+            "make masks of their own cannot be extended)"
         )
     if table.shape[-1] != key.shape[2]:
         raise ValueError(

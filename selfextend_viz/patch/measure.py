@@ -105,36 +105,50 @@ def measure(module: Any, rotary: Rotary) -> Handed:
     NotRotary
         If it turns its queries and keys in no layout known here.
     """
-    weight = _weight(module)
-    stamp = (id(rotary.module), rotary.layer_type, weight.dtype, weight.device)
+    dtype, device = _precision(module, rotary)
+    stamp = (id(rotary.module), rotary.layer_type, dtype, device)
     known = _MEASURED.get(module)
     if known is None or known[0] != stamp:
-        known = _MEASURED[module] = stamp, _measured(module, rotary, weight)
+        known = _MEASURED[module] = stamp, _measured(module, rotary, dtype, device)
     return known[1]
 
 
-def _weight(module: nn.Module) -> Tensor:
-    return next(parameter for parameter in module.parameters() if parameter.is_floating_point())
+def _precision(module: Any, rotary: Rotary) -> tuple[torch.dtype, torch.device]:
+    """What a layer computes in, and where; weights of fewer bits, or ones that wait elsewhere, do not say."""
+    weight = next((weight for weight in module.parameters() if weight.is_floating_point()), None)
+    dtype = getattr(module.config, "dtype", None) if weight is None or weight.itemsize < 2 else weight.dtype
+    device = _place_of(module, rotary) if weight is None or weight.is_meta else weight.device
+    return dtype or torch.float32, device
+
+
+def _place_of(module: nn.Module, rotary: Rotary) -> torch.device:
+    """Where accelerate's hooks bring a layer's weights, or else where its frequencies are."""
+    hooks = (getattr(part, "_hf_hook", None) for part in module.modules())
+    places = (getattr(hook, "execution_device", None) for hook in hooks)
+    return torch.device(next((place for place in places if place is not None), rotary.frequencies.device))
 
 
 @torch.no_grad()
-def _measured(module: Any, rotary: Rotary, weight: Tensor) -> Handed:
+def _measured(module: Any, rotary: Rotary, dtype: torch.dtype, device: torch.device) -> Handed:
     """One token thrice: not turned, turned by a quarter in every pair, and turned to a position by the model's own."""
     try:
         cos, sin = rotary.cos_sin_at(_POSITION)
-        device = rotary.frequencies.device if weight.is_meta else weight.device
-        tables = (torch.stack(rows, dim=1).to(device, weight.dtype) for rows in _three(cos[:, 0], sin[:, 0]))
-        (query, key, value), options = _handed(module, tuple(tables), device, weight.dtype)
+        tables = (torch.stack(rows, dim=1).to(device, dtype) for rows in _three(cos[:, 0], sin[:, 0]))
+        (query, key, value), options = _handed(module, tuple(tables), device, dtype)
+    except NotRotary:
+        raise
     except (RuntimeError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError) as error:
         said = str(error).partition("\n")[0] or type(error).__name__
         raise NotRotary(f"its attention could not be tried with one token ({said})") from error
+    if query.is_meta:
+        raise NotRotary("its weights are on the meta device, so no rotation can be seen; load them first")
     layouts = {_layout(tensor, rotary.frequencies) for tensor in (query, key)}
     if len(layouts) > 1:
         raise NotRotary(f"its queries and keys are turned differently ({' and '.join(map(str, layouts))})")
     sinks = options.get("s_aux")
-    tokens = (tensor[:, :, :1] for tensor in (query, key, value))
-    softcap, sinks = options.get("softcap"), None if sinks is None else sinks.detach()
-    return Handed(*tokens, softcap=softcap, sinks=sinks, layout=layouts.pop())
+    sinks = None if sinks is None else sinks.detach()
+    one = slice(0, 1)
+    return Handed(query[:, :, one], key[:, :, one], value[:, :, one], options.get("softcap"), sinks, layouts.pop())
 
 
 def _three(cos: Tensor, sin: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
@@ -153,8 +167,11 @@ def _handed(
     stand_in.__dict__["config"] = _ProbedConfig(module.config)
     token = torch.randn(1, 1, module.config.hidden_size, generator=torch.Generator().manual_seed(0))
     tokens = token.to(device, dtype).expand(-1, tables[0].shape[1], -1)
+    inputs: dict[str, Any] = {"hidden_states": tokens, "position_embeddings": tables, "attention_mask": None}
+    if "position_ids" in inspect.signature(type(module).forward).parameters:
+        inputs["position_ids"] = torch.zeros(tokens.shape[:2], dtype=torch.int64, device=device)
     try:
-        type(module).forward(stand_in, hidden_states=tokens, position_embeddings=tables, attention_mask=None)
+        type(module).forward(stand_in, **inputs)
     except _Stopped as stopped:
         return stopped.tensors, stopped.options
     raise NotRotary("its attention does not call transformers' attention interface")

@@ -104,8 +104,9 @@ def attention_layers(model: nn.Module) -> tuple[Layer, ...]:
         _refuse(model, _OWN_ATTENTION if _has_rotary(modules) else "it has no rotary module, so nothing is rotated")
     layers = tuple(_measured(_unmeasured(name, module, modules, model), model) for name, module in found.items())
     if all(layer.skipped for layer in layers):
-        whys = "; ".join(dict.fromkeys(str(layer.skipped) for layer in layers))
-        raise ValueError(f"no layer of {type(model).__name__} can take a method: {whys}")
+        whys = {layer.skipped: layer.index for layer in reversed(layers)}
+        each = ", and ".join(f"layer {index} is {why}" for why, index in sorted(whys.items(), key=lambda why: why[1]))
+        raise ValueError(f"no layer of {type(model).__name__} can take a method: {each}")
     return layers
 
 
@@ -170,7 +171,7 @@ def _layer_type(module: Any) -> str:
 
 def _why_local(module: Any, layer_type: str) -> str | None:
     if not getattr(module, "is_causal", True):
-        return "it sees the text both ways"
+        return "not causal: it sees the text both ways"
     if layer_type == "sliding_attention":
         return f"local: it was trained to see the last {module.sliding_window} tokens only, all at trained distances"
     if layer_type == "chunked_attention":
@@ -188,6 +189,6 @@ def _measured(layer: Layer, model: nn.Module) -> Layer:
     except NotRotary as error:
         raise ValueError(f"{type(model).__name__} cannot be extended: in {layer.name}, {error}") from error
     if handed.layout is None:
-        return replace(layer, handed=handed, skipped="it is not rotated, so no position of it can be remapped")
+        return replace(layer, handed=handed, skipped="not rotated, so it tells no position that could be remapped")
     rotary = replace(layer.rotary, interleaved=handed.layout == "interleaved")
     return replace(layer, handed=handed, rotary=rotary)

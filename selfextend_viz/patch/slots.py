@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ def key_positions(
     attention_mask: Tensor | None = None,
     local_size: int | None = None,
     device: torch.device | str = "cpu",
+    config: Any = None,
     **_: Any,
 ) -> Tensor:
     """The mask function: each key slot's position in its row, int64 ``[batch, 1, 1, kv_length]``.
@@ -39,12 +41,16 @@ def key_positions(
     Raises
     ------
     ValueError
-        For a pattern other than causal or a causal sliding window, or an attention mask that is too short.
+        For a pattern other than causal or the layer's causal sliding window, or an attention mask that is too short.
     """
-    if mask_function is not causal_mask_function:
-        _check_sliding(mask_function, local_size, batch_size, q_length, device)
     length = kv_offset + kv_length
     slots = torch.arange(length, device=device)
+    if mask_function is not causal_mask_function:
+        queries = q_offset + torch.arange(q_length, device=device)
+        window = getattr(config, "sliding_window", None) if local_size is None else local_size
+        _check_causal(
+            partial(mask_function, torch.arange(batch_size, device=device)[:, None], 0), queries, slots, window
+        )
     positions = slots.expand(batch_size, -1)
     if attention_mask is not None:
         valid = _fit(attention_mask.to(device=device, dtype=torch.bool), length, q_offset, q_length)
@@ -62,20 +68,25 @@ def _fit(valid: Tensor, length: int, q_offset: int | Tensor, q_length: int) -> T
     return torch.nn.functional.pad(valid, (0, max(0, length - valid.shape[-1])))[:, :length]
 
 
-def _check_sliding(
-    mask_function: Callable[..., Any], local_size: int | None, batch: int, length: int, device: torch.device | str
-) -> None:
-    """Accept a causal sliding window: each token sees the one before it and not the one after it."""
-    if local_size is not None:
-        rows = torch.arange(batch, device=device)[:, None]
-        slots = torch.arange(max(0, length - 1), device=device)[None]
-        backward = mask_function(rows, 0, slots + 1, slots) if local_size > 1 else slots >= 0
-        if bool((backward & ~mask_function(rows, 0, slots, slots + 1)).all()):
-            return
-    raise ValueError(
-        "a method needs plain causal attention over one text per row; packed sequences (position_ids that start "
-        "again), bidirectional and blockwise masks are not supported: pad the batch and pass attention_mask instead"
-    )
+def _check_causal(sees: Callable[[Tensor, Tensor], Tensor], queries: Tensor, slots: Tensor, window: int | None) -> None:
+    """Accept a pattern by which each token sees the one before it and not the one after, and the last one sees all.
+
+    Or, where there is a window, all within it. So no image may stand in the text, whose tokens see both ways, but a
+    model that reads images may be given text alone.
+    """
+    before, after, last = queries[None, :-1], queries[None, 1:], queries[None, -1:]
+    distance = last - slots[None]
+    seen = sees(last, slots[None]) == (distance >= 0)
+    width = len(slots) + 1 if window is None else window
+    far = distance >= width
+    narrow = ~(sees(last, slots[None]) & far).any()
+    steps = sees(after, before).all() if width > 1 else True
+    if not bool(steps & ~sees(before, after).any() & (seen | far).all() & (seen.all() | narrow)):
+        raise ValueError(
+            "a method needs plain causal attention over one text per row; packed sequences (position_ids that start "
+            "again), images (token_type_ids of 1), bidirectional and blockwise masks are not supported: pad the batch "
+            "and pass attention_mask instead"
+        )
 
 
 @dataclass(frozen=True, eq=False)
