@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from tiny_models import ROTARY, tiny_llama, tiny_mistral, tiny_qwen2, token_ids
+from tiny_models import ARCHITECTURES, ROTARY, tiny_llama, tiny_mistral, tiny_qwen2, token_ids
 from torch.testing import assert_close
 from transformers import DynamicCache, StaticCache
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
@@ -142,6 +142,32 @@ def test_every_model_can_be_scaled(name):
     for method in (*ALL[:5], NTKAware(4), LongRoPE([1.0] * pairs, [2.0] * pairs)):
         assert (logits_of(model, ids, method) - stock).abs().max() > 1e-3
         assert torch.equal(logits_of(model, ids), stock)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_is_scaled_as_transformers_does_or_says_why_not(name):
+    model, method, ids = ARCHITECTURES[name].build(), YaRN(4), token_ids(LENGTH)
+    config = copy.deepcopy(model.config)
+    parameters = getattr(config, "rope_parameters", None) or {}
+    local = "sliding_attention" in (getattr(config, "layer_types", None) or ())
+    if parameters.get("rope_type") != "default" or local:
+        why = "already scaled|each kind of layer|would also change"
+        with pytest.raises(ValueError, match=why), extended(model, method):
+            pass
+        return
+    config.rope_parameters = parameters | rule_of(method) | {"original_max_position_embeddings": context_length(model)}
+    # A method lifts the stock model's window; and transformers' YaRN wants to be told what its plain RoPE works out.
+    config.sliding_window = None
+    if getattr(config, "head_dim", 0) is None:
+        config.head_dim = config.hidden_size // config.num_attention_heads
+    twin = type(model)(config).eval()
+    twin.load_state_dict(model.state_dict())
+    assert_close(logits_of(model, ids, method), logits_of(twin, ids), atol=5e-5, rtol=1e-5)
+    stock, own = [], []
+    for lent, found in ((PlainRoPE(), stock), (method, own)):
+        with torch.no_grad(), observe(model, [0, 30, 59], lambda v, f=found: f.append(v.logits(method)), method=lent):
+            model(ids)
+    assert_close(stock[0], own[0], atol=1e-4, rtol=1e-5)
 
 
 def test_ntk_is_a_model_of_another_base():
