@@ -274,8 +274,8 @@ def test_local_layers_that_share_the_module_are_not_changed_in_passing():
 def test_a_window_of_the_stock_model_is_lifted():
     ids = token_ids(LENGTH)
     model, free = tiny_mistral(sliding_window=9), tiny_mistral()
-    assert_close(logits_of(model, ids, YaRN(4)), logits_of(free, ids, YaRN(4)), atol=1e-6, rtol=0)
-    with extended(model, YaRN(4)):
+    assert_close(logits_of(model, ids, YaRN(4, 32)), logits_of(free, ids, YaRN(4, 32)), atol=1e-6, rtol=0)
+    with extended(model, YaRN(4, 32)):
         assert describe(model).sliding_window == 9
     assert model.config.sliding_window == 9
 

@@ -7,6 +7,7 @@ same for tensors that something else rotates. :func:`choose` picks the implement
 from selfextend_viz.attention.dispatch import Choice, Implementation, check_name, choose, core, implementations
 from selfextend_viz.attention.flash import FlashUnavailableError
 from selfextend_viz.attention.fused import FusedUnavailableError
+from selfextend_viz.attention.head_parts import head_slices, picked_heads
 from selfextend_viz.attention.logits import Rotate, TableRotate, band_logits
 from selfextend_viz.attention.query_scale import query_factors, scaled_by, scaled_query
 from selfextend_viz.attention.raw import attend, attention_logits
@@ -27,7 +28,9 @@ __all__ = [
     "check_name",
     "choose",
     "core",
+    "head_slices",
     "implementations",
+    "picked_heads",
     "query_factors",
     "scaled_by",
     "scaled_query",

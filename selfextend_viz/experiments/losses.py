@@ -37,7 +37,8 @@ def one_text(ids: Sequence[int] | Tensor, device: torch.device | None = None) ->
 def sequence_losses(model: Any, ids: Tensor, *, first: int = 1, chunk_size: int = HEAD_CHUNK) -> Tensor:
     """Negative log-likelihoods, in nats, of the tokens from `first` on, each given all before it.
 
-    One forward of the decoder; the output layer runs on `chunk_size` positions at a time.
+    One forward of the decoder; the output layer runs on `chunk_size` positions at a time, of all texts together. That
+    takes four times ``chunk_size * vocabulary`` float32 numbers at most, whatever the length.
 
     Parameters
     ----------
@@ -56,8 +57,9 @@ def sequence_losses(model: Any, ids: Tensor, *, first: int = 1, chunk_size: int 
     hidden = decoder_states(model, ids)[:, first - 1 : -1]
     logits_of = output_layer(model)
     losses = torch.empty(hidden.shape[:2], dtype=torch.float32, device=hidden.device)
-    for start in range(0, hidden.shape[1], chunk_size):
-        stop = min(start + chunk_size, hidden.shape[1])
+    step = max(1, chunk_size // len(ids))
+    for start in range(0, hidden.shape[1], step):
+        stop = min(start + step, hidden.shape[1])
         logits = rearrange(logits_of(hidden[:, start:stop]).float(), "b n v -> b v n")
         targets = ids[:, first + start : first + stop].to(logits.device)
         losses[:, start:stop] = cross_entropy(logits, targets, reduction="none")

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from selfextend_viz.attention import band_logits, scaled_by
+from selfextend_viz.attention import band_logits, picked_heads, scaled_by
 from selfextend_viz.experiments.head_rows import Survey
 from selfextend_viz.experiments.heads import distance_edges, sample_rows
 from selfextend_viz.experiments.rows import HeadRow, LogitRow
@@ -46,8 +46,8 @@ class RandomView:
     theta: float = 10000.0
     context_length: int | None = None
 
-    def logits(self, method: Method) -> Tensor:
-        """Logits ``[1, heads, rows, keys]`` of the sampled rows under a method."""
+    def logits(self, method: Method, heads: slice = slice(None)) -> Tensor:
+        """Logits ``[1, heads, rows, keys]`` of the sampled rows under a method, of all heads or of some."""
         keys = torch.arange(self.key.shape[2])
         inv_freq, factor = self.inv_freq, 1.0
         if (rule := rule_of(method)) is not None:
@@ -59,8 +59,9 @@ class RandomView:
             told = band.query_position(self.row_positions) if side == "query" else band.key_position(keys)
             return rotate(tensor, told, inv_freq, attention_factor=factor)
 
-        query = scaled_by(method, self.query, self.row_positions[None])
-        return band_logits(query, self.key, method.bands, rotate=turned, query_slots=self.row_positions)
+        query, key, left = picked_heads(self.query, self.key, method.bands, heads)
+        query = scaled_by(method, query, self.row_positions[None])
+        return band_logits(query, key, method.bands, rotate=turned, query_slots=self.row_positions)[:, left]
 
 
 def random_divergence(

@@ -53,6 +53,8 @@ class Block:
         The longest text whose told positions are all trained ones, where the method knows it.
     layers
         The layers it touches.
+    context_length
+        The model's L.
     named
         Whether its layers were asked for; not so those that stay stock beside layers with methods of their own.
     lasting
@@ -71,6 +73,7 @@ class Block:
     implementation: str
     reach: int | None
     layers: tuple[Layer, ...]
+    context_length: int
     named: bool = True
     lasting: bool = False
     observer: Callable[..., None] | None = None
@@ -102,7 +105,11 @@ class Block:
 
     def rotary_of(self, module: nn.Module) -> Rotary:
         """What turned the queries and keys of one of the block's layers."""
-        return next(layer.rotary for layer in self.layers if layer.module is module)
+        return self.layer_of(module).rotary
+
+    def layer_of(self, module: nn.Module) -> Layer:
+        """The block's layer of an attention module."""
+        return next(layer for layer in self.layers if layer.module is module)
 
 
 @dataclass(eq=False)
@@ -185,7 +192,7 @@ def _settle(switch: _Switch, changed: Block) -> None:
     for layer in changed.layers:
         holding = blocks_of(layer.module)
         pin_frequencies(layer.rotary.module, bool(holding) and holding[-1].moves)
-        lend_frequencies(layer, holding[-1].method if holding else None)
+        lend_frequencies(layer, holding[-1].method if holding else None, changed.context_length)
     _set_config(switch)
 
 

@@ -93,7 +93,7 @@ def export_settings(method: Method, model: nn.Module, target_length: int) -> Exp
     whole_number("target_length", target_length)
     bands_of(method)
     layers = attention_layers(model)
-    check_frequencies(method, [layer for layer in layers if layer.skipped is None], layers)
+    check_frequencies(method, [layer for layer in layers if layer.skipped is None], layers, context_length(model))
     asked = _Asked(method, model, target_length)
     (flags, about_flags), (settings, about_settings), (options, about_options) = (
         _llama_cpp(asked),

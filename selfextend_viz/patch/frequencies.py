@@ -45,7 +45,7 @@ class _Lent:
         )
 
 
-def check_frequencies(method: Method, lent: Sequence[Layer], every: Sequence[Layer]) -> None:
+def check_frequencies(method: Method, lent: Sequence[Layer], every: Sequence[Layer], context_length: int) -> None:
     """Refuse a method that scales frequencies, with ``ValueError``, where they are not plain, or other layers' too.
 
     Parameters
@@ -56,6 +56,8 @@ def check_frequencies(method: Method, lent: Sequence[Layer], every: Sequence[Lay
         The layers that it is lent to.
     every
         All attention layers of the model.
+    context_length
+        The model's L.
     """
     if (rule := rule_of(method)) is None:
         return
@@ -68,10 +70,10 @@ def check_frequencies(method: Method, lent: Sequence[Layer], every: Sequence[Lay
                 "to every layer, or take a method that changes positions, such as SelfExtend"
             )
     for layer in lent:
-        _new(rule, layer.rotary, layer.module.config).scaled(1)
+        _new(rule, layer.rotary, layer.module.config, context_length).scaled(1)
 
 
-def lend_frequencies(layer: Layer, method: Method | None) -> None:
+def lend_frequencies(layer: Layer, method: Method | None, context_length: int) -> None:
     """Let a layer's rotary module turn as a method says, or give it back exactly as it was.
 
     Parameters
@@ -80,6 +82,8 @@ def lend_frequencies(layer: Layer, method: Method | None) -> None:
         A layer; others that share its module are turned alike.
     method
         The method that holds; ``None``, or one that leaves frequencies alone, gives the module back.
+    context_length
+        The model's L, where the method does not state it.
     """
     rotary: Any = layer.rotary.module
     state, rule = rotary.__dict__, rule_of(method)
@@ -89,7 +93,7 @@ def lend_frequencies(layer: Layer, method: Method | None) -> None:
         _give_back(rotary)
     if rule is None:
         return
-    lent = state[_LENT] = _new(rule, layer.rotary, layer.module.config)
+    lent = state[_LENT] = _new(rule, layer.rotary, layer.module.config, context_length)
     rotary.inv_freq, rotary.attention_scaling = lent.scaled(1)
     if changes_with_length(rule):
         rotary.forward = partial(_forward_by_length, rotary)
@@ -109,7 +113,7 @@ def _forward_by_length(rotary: Any, x: Tensor, position_ids: Tensor, **options: 
     return inspect.unwrap(type(rotary).forward)(rotary, x, position_ids, **options)
 
 
-def _new(rule: Rule, rotary: Rotary, config: Any) -> _Lent:
+def _new(rule: Rule, rotary: Rotary, config: Any, length: int) -> _Lent:
     """What a rule needs to know of a module whose own frequencies are plain, whatever it is lent now."""
     module: Any = rotary.module
     before, parameters = module.__dict__.get(_LENT), getattr(config, "rope_parameters", None) or {}
@@ -124,7 +128,7 @@ def _new(rule: Rule, rotary: Rotary, config: Any) -> _Lent:
             f"the model's frequencies are already scaled (rope_type {kind!r}), so that {rule['rope_type']!r} scaling "
             "cannot start from plain ones; take a method that changes positions, such as SelfExtend"
         )
-    theta, length = float(parameters["rope_theta"]), int(config.max_position_embeddings)
+    theta = float(parameters["rope_theta"])
     if before is not None:
         return _Lent(rule, theta, length, before.inv_freq, before.attention_scaling, before.forward)
     own = module.__dict__.get("forward")
@@ -158,7 +162,13 @@ def hold_cache(rule: Rule | None, module: Any, args: tuple[Any, ...], kwargs: di
 
 
 def rotate_for(
-    method: Method, rotary: Rotary, config: Any, *, turns: Rotate, query_positions: Tensor, key_positions: Tensor
+    method: Method,
+    layer: Layer,
+    context_length: int,
+    *,
+    turns: Rotate,
+    query_positions: Tensor,
+    key_positions: Tensor,
 ) -> Rotate:
     """How queries and keys that a model has turned come to stand as a method says, its frequencies included.
 
@@ -166,20 +176,27 @@ def rotate_for(
     ----------
     method
         Any method.
-    rotary, config
-        How their layer is rotated, with what it is lent now, and its configuration.
+    layer
+        Their layer, with what it is lent now.
+    context_length
+        The model's L.
     turns
         What to take where neither the method nor what is lent now scales frequencies.
     query_positions, key_positions
         True positions, int64 ``[length]``.
     """
+    rotary = layer.rotary
     module: Any = rotary.module
     lent, rule = module.__dict__.get(_LENT), rule_of(method)
     if lent is None and rule is None:
         return turns
     now = (module.inv_freq, module.attention_scaling)
     plain = now if lent is None else (lent.inv_freq, lent.attention_scaling)
-    wanted = plain if rule is None else _new(rule, rotary, config).scaled(int(key_positions.max()) + 1)
+    wanted = (
+        plain
+        if rule is None
+        else _new(rule, rotary, layer.module.config, context_length).scaled(int(key_positions.max()) + 1)
+    )
     places = {"query": query_positions, "key": key_positions}
 
     def turned(tensor: Tensor, positions: Tensor, inv_freq: Tensor, factor: float) -> Tensor:

@@ -146,7 +146,7 @@ def make_blocks(model: nn.Module, lent: Lent, implementation: str) -> tuple[Bloc
     method = lent_method(lent)
     length = context_length(model)
     if not isinstance(method, PerLayer):
-        check_frequencies(method, free, layers)
+        check_frequencies(method, free, layers, length)
         return (_make_block(model, method, implementation, free, length),)
     _check_named(method, layers)
     parts = [(method, [layer for layer in free if layer.index in mine]) for method, mine in method.by_method()]
@@ -156,7 +156,7 @@ def make_blocks(model: nn.Module, lent: Lent, implementation: str) -> tuple[Bloc
         blocks[-1].named = False
     _check_shared_frequencies(blocks)
     for block in blocks:
-        check_frequencies(block.method, block.layers, layers)
+        check_frequencies(block.method, block.layers, layers, length)
     return tuple(blocks)
 
 
@@ -168,7 +168,8 @@ def _make_block(model: nn.Module, method: Method, implementation: str, layers: t
             f"use one of at most {length - 1}"
         )
     capacity = getattr(method, "capacity", None)
-    block = Block(method, implementation, None if capacity is None else capacity(length), layers, keeper=CacheKeeper())
+    reach = None if capacity is None else capacity(length)
+    block = Block(method, implementation, reach, layers, length, keeper=CacheKeeper())
     choice_for(layers[0], block)
     return block
 

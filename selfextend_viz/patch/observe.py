@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from selfextend_viz.attention import Rotate, band_logits, scaled_by
+from selfextend_viz.attention import Rotate, band_logits, picked_heads, scaled_by
 from selfextend_viz.methods.per_layer import Lent
 from selfextend_viz.patch.attention_function import Forward
 from selfextend_viz.patch.binding import Block
@@ -49,21 +49,24 @@ class LayerView:
     _rotate: Callable[[Method], Rotate] = field(repr=False)
     _bands: dict[Method, tuple[Band, ...]] = field(repr=False)
 
-    def logits(self, method: Method) -> Tensor:
+    def logits(self, method: Method, heads: slice = slice(None)) -> Tensor:
         """Logits the sampled rows would have under a method: float32 ``[batch, heads, rows, keys]``, -inf where unseen.
 
-        A sliding window of the model's own is no part of the method and is not applied.
+        A sliding window of the model's own is no part of the method and is not applied. ``heads`` picks some heads, as
+        :func:`selfextend_viz.attention.head_slices` cuts them.
         """
+        bands = self._bands.setdefault(method, bands_of(method))
+        query, key, left = picked_heads(self.query, self.key, bands, heads)
         logits = band_logits(
-            scaled_by(method, self.query, self.row_positions[None]),
-            self.key,
-            self._bands.setdefault(method, bands_of(method)),
+            scaled_by(method, query, self.row_positions[None]),
+            key,
+            bands,
             rotate=self._rotate(method),
             scale=self.scale,
             softcap=self.softcap,
             query_slots=self.row_positions,
         )
-        return logits.float()
+        return logits[:, left].float()
 
 
 @contextmanager
@@ -110,12 +113,12 @@ def observe(
     def look(block: Block, module: Any, query: Tensor, key: Tensor, forward: Forward, **options: Any) -> None:
         first, here = _rows_of(forward, wanted)
         if here:
-            rotary, at = block.rotary_of(module), torch.tensor(here, device=query.device)
+            layer, at = block.layer_of(module), torch.tensor(here, device=query.device)
             rotate = partial(
                 rotate_for,
-                rotary=rotary,
-                config=module.config,
-                turns=forward.turns(rotary, here),
+                layer=layer,
+                context_length=block.context_length,
+                turns=forward.turns(layer.rotary, here),
                 query_positions=at,
                 key_positions=torch.arange(key.shape[2], device=key.device),
             )
