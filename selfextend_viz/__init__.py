@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         extended,
         is_extended,
         restore,
+        trained_length,
     )
     from selfextend_viz.plots import (
         plot_divergence,
@@ -139,6 +140,7 @@ __all__ = [
     "suggest",
     "tiles",
     "token_losses",
+    "trained_length",
     "visible_pairs",
 ]
 
@@ -171,7 +173,16 @@ _HOMES = {
         "StringAttention",
         "YaRN",
     ),
-    "patch": ("context_length", "describe", "export_settings", "extend", "extended", "is_extended", "restore"),
+    "patch": (
+        "context_length",
+        "describe",
+        "export_settings",
+        "extend",
+        "extended",
+        "is_extended",
+        "restore",
+        "trained_length",
+    ),
     "plots": (
         "plot_divergence",
         "plot_passkey",

@@ -12,7 +12,16 @@ from torch.testing import assert_close
 from transformers import Ministral3Config, Ministral3ForCausalLM
 
 from selfextend_viz.attention.merge import Merged
-from selfextend_viz.patch import SUPPORTED, attention_function, binding, describe, extended, is_extended, rotation
+from selfextend_viz.patch import (
+    SUPPORTED,
+    attention_function,
+    binding,
+    describe,
+    extended,
+    given_rotation,
+    is_extended,
+    rotation,
+)
 from selfextend_viz.patch.measure import through_interface
 from selfextend_viz.patch.models import attention_layers
 from selfextend_viz.patch.rotation import Rotary, TableTurns, cos_sin_of_shift
@@ -221,6 +230,45 @@ class TestAModelThatReadsImages:
         kinds[0, place : place + 4] = 1
         with extended(gemma3, METHOD), pytest.raises(ValueError, match="images"):
             gemma3(token_ids(40), token_type_ids=kinds)
+
+
+class TestTheRotationThatALayerIsGiven:
+    """A model may have a rotary module that it does not use for a layer."""
+
+    def test_other_frequencies_are_refused(self):
+        model = tiny_llama()
+        other = tiny_llama(rope_parameters={"rope_type": "default", "rope_theta": 100.0}).model.rotary_emb
+        model.model.rotary_emb.forward = other.forward
+        with torch.no_grad(), extended(model, METHOD), pytest.raises(ValueError, match="turned by other frequencies"):
+            model(token_ids(40))
+
+    @pytest.mark.parametrize(("base", "what"), [(100.0, "other frequencies"), (0, "no rotation")])
+    def test_a_rotary_module_that_is_not_used_for_a_layer_is_seen(self, base, what):
+        granite = pytest.importorskip("transformers.models.granite_swa", reason="newer than this transformers")
+        kinds = {"layer_types": ["full_attention"] * 2, "layer_rope_theta": [10000.0, base]}
+        model = sized(granite.GraniteSWAForCausalLM, granite.GraniteSWAConfig, **kinds)()
+        with torch.no_grad(), extended(model, METHOD), pytest.raises(ValueError, match=f"model.layers.1.* {what}"):
+            model(token_ids(40))
+
+    @torch.no_grad()
+    @pytest.mark.parametrize("padding", ["left", "right"])
+    def test_padding_and_single_tokens_are_no_reason(self, padding):
+        model, ids, mask = tiny_llama(), token_ids(40, batch=2), torch.ones(2, 40, dtype=torch.long)
+        mask[0, slice(0, 38) if padding == "left" else slice(2, 40)] = 0
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        with extended(model, METHOD):
+            assert model(ids, attention_mask=mask, position_ids=positions).logits.isfinite().all()
+        with extended(model, METHOD):
+            cache = model(ids[:, :1], use_cache=True).past_key_values
+            assert model(ids[:, 1:2], past_key_values=cache).logits.isfinite().all()
+
+    def test_it_is_looked_at_once(self, monkeypatch):
+        seen, steps = [], given_rotation._steps
+        monkeypatch.setattr(given_rotation, "_steps", lambda *tables: seen.append(1) or steps(*tables))
+        with torch.no_grad(), extended(tiny_llama(), METHOD) as model:
+            for _ in range(3):
+                model(token_ids(40))
+        assert len(seen) == 1
 
 
 @pytest.mark.parametrize("name", ["cohere", "glm4", "gemma2", "gpt_oss"])

@@ -14,7 +14,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from selfextend_viz.attention import band_logits, core, query_factors, scaled_query
 from selfextend_viz.attention.eager import attention_weights
 from selfextend_viz.attention.logits import Rotate, TableRotate, Unturned
-from selfextend_viz.patch.binding import IMPLEMENTATION, Block, blocks_of, stock_window
+from selfextend_viz.patch.binding import IMPLEMENTATION, Block, blocks_of, own_window
 from selfextend_viz.patch.grouped_cache import GroupedLayer, layer_of
 from selfextend_viz.patch.rotation import Rotary, Turns, turns_of
 from selfextend_viz.patch.slots import Reading, key_positions, read_slots
@@ -137,7 +137,7 @@ def _bands(module: Any, block: Block | None, forward: Forward, window: int | Non
     if block is not None:
         _check_reach(block, forward.reading)
     if block is None or block.plain:
-        window = window if window is not None else stock_window(module.config)
+        window = window if window is not None else own_window(module)
         return (dataclasses.replace(PlainRoPE().bands[0], beyond=window),), Unturned()
     return block.bands, forward.turns(block.rotary_of(module))
 

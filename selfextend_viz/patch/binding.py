@@ -18,7 +18,8 @@ from torch.utils.hooks import RemovableHandle
 
 from selfextend_viz.frequencies import rule_of
 from selfextend_viz.patch.frequencies import hold_cache, lend_frequencies
-from selfextend_viz.patch.models import Layer
+from selfextend_viz.patch.given_rotation import GivenRotation
+from selfextend_viz.patch.models import SLIDING, Layer, local_window
 from selfextend_viz.patch.rotation import Rotary, pin_frequencies
 from selfextend_viz.positions import Band, Method, log_scale_of, true_position
 
@@ -66,7 +67,7 @@ class Block:
     keeper
         Keeps turned keys beside the caches of its layers, where it moves keys.
     hooks
-        The handles of what the keeper hooked.
+        The handles of what was hooked to its layers.
     """
 
     method: Method
@@ -142,6 +143,14 @@ def stock_window(config: Any) -> int | None:
     return getattr(config, "sliding_window", None) if switch is None else switch.sliding_window
 
 
+def own_window(module: Any) -> int | None:
+    """The sliding window of one layer of the stock model, by the kind of layer it is."""
+    layer_types = getattr(module.config, "layer_types", None)
+    if layer_types is None:
+        return stock_window(module.config)
+    return local_window(module) if layer_types[module.layer_idx] == SLIDING else None
+
+
 def stock_implementation(config: Any) -> str:
     """The attention implementation a configuration names outside every block."""
     switch = _SWITCHES.get(id(config))
@@ -153,12 +162,16 @@ def push(block: Block) -> None:
     with _LOCK:
         for abandoned in [switch for switch in _SWITCHES.values() if not switch.blocks]:
             _set_config(abandoned)
+        given = GivenRotation()
         for layer in block.layers:
             object.__setattr__(layer.module, _BLOCKS, (*blocks_of(layer.module), block))
             hold = partial(hold_cache, rule_of(block.method))
             block.hooks.append(layer.module.register_forward_pre_hook(hold, with_kwargs=True))
             if block.keeper is not None and block.moves_keys:
                 block.hooks.append(layer.module.register_forward_pre_hook(block.keeper.adopt, with_kwargs=True))
+            if block.moves:
+                look = partial(given.look, layer)
+                block.hooks.append(layer.module.register_forward_pre_hook(look, with_kwargs=True))
         config = block.layers[0].module.config
         switch = _SWITCHES.get(id(config))
         if switch is None:

@@ -39,6 +39,8 @@ _WHY = {
 }
 _REFUSED = {model_type: why for why, model_types in _WHY.items() for model_type in model_types}
 _FULL = "full_attention"
+SLIDING = "sliding_attention"
+"""The kind of layer that sees the last tokens only, in ``config.layer_types``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,11 +171,17 @@ def _layer_type(module: Any) -> str:
     return _FULL if layer_types is None else str(layer_types[module.layer_idx])
 
 
+def local_window(module: Any) -> int:
+    """How many tokens a layer sees whose kind is :data:`SLIDING`, itself included."""
+    window: int = getattr(module, "sliding_window", None) or module.config.sliding_window
+    return window
+
+
 def _why_local(module: Any, layer_type: str) -> str | None:
     if not getattr(module, "is_causal", True):
         return "not causal: it sees the text both ways"
-    if layer_type == "sliding_attention":
-        return f"local: it was trained to see the last {module.sliding_window} tokens only, all at trained distances"
+    if layer_type == SLIDING:
+        return f"local: it was trained to see the last {local_window(module)} tokens only, all at trained distances"
     if layer_type == "chunked_attention":
         return "local: it was trained to see its own chunk of the text only"
     return None
