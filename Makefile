@@ -1,5 +1,6 @@
-# make lab   opens the lab            make test      the tests (minutes)
-# make check lint, format and types   make test-all  the tests, and then the slow ones
+# make lab   opens the lab                make test      the tests (minutes)
+# make check lint, types and advisories   make test-all  the tests, and then the slow ones
+# make test-lowest the tests of models with the oldest transformers that is admitted
 # make test-browser the tests that drive a browser, alone; make test runs them too where Chromium is installed
 #
 # make model-table checks every architecture and writes the README's table of them
@@ -11,8 +12,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 # One torch thread in each of the two test processes; more only fight over the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+# Shares all of .venv but what constraints-lowest.txt names.
+LOWEST := .venv-lowest
+MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,patch patch_inputs patch_slots grouped_cache inputs faults architectures \
+	observe describe demo passkey perplexity retrieval divergence))
 
-.PHONY: help venv lab test test-browser test-slow test-all check model-table format clean clean-all
+.PHONY: help venv lab test test-browser test-slow test-all test-lowest check model-table format clean clean-all
 .DEFAULT_GOAL := help
 
 help:
@@ -35,10 +40,14 @@ test-slow: $(VENV)/dev.stamp
 # Asked for together in one make, `test` runs once.
 test-all: test test-slow
 
+test-lowest: $(LOWEST)/lowest.stamp
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 $(MODEL_TESTS)
+
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@$(BIN)/python .ci/audit.py
 
 model-table: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/model_table.py --json benchmarks/results/models.json
@@ -53,7 +62,7 @@ clean:
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 clean-all: clean
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(LOWEST) .venv-audit
 
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; \
@@ -71,3 +80,11 @@ $(VENV)/lab.stamp: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $(VENV)/lab.stamp $@
+
+# --ignore-installed: what lies in .venv is read, and must not be uninstalled.
+$(LOWEST)/lowest.stamp: constraints-lowest.txt $(VENV)/dev.stamp
+	$(BIN)/python -m venv --clear $(LOWEST)
+	@there=$$($(LOWEST)/bin/python -c 'import site; print(site.getsitepackages()[0])'); \
+	$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' > "$$there/all_else.pth"
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-installed -r constraints-lowest.txt
+	@touch $@

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from selfextend_viz.experiments.rows import wilson_interval
+from selfextend_viz.experiments.verdict import Verification, VerifyRow
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -173,6 +174,14 @@ def demo(report: Row) -> str:
     return f"{retrieval(report)}\n\n{perplexities(report)}\n\nReproduce it: `{report['command']}`."
 
 
+def verified(report: Row) -> str:
+    """What ``selfextend-viz verify`` printed."""
+    rows = [VerifyRow(**{name: value for name, value in row.items() if name != "row"}) for row in report["rows"]]
+    asked = report["settings"]
+    found = Verification(asked["model_class"], asked["method"], asked["dtype"], asked["device"], tuple(rows))
+    return f"```text\n{found}\n```"
+
+
 def card(report: Row) -> str:
     """The whole of the demo model's table."""
     missed = [
@@ -213,6 +222,7 @@ class Block:
 
 BLOCKS = (
     Block(README, "demo", "demo_table.json", demo),
+    Block(README, "verify", "verify_demo.json", verified),
     Block(README, "speed", "attention_cpu.json", speed),
     Block(README, "models", "models.json", models),
     Block(CARD, "demo", "demo_table.json", card),

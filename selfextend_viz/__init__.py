@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from selfextend_viz.experiments.perplexity import perplexity, token_losses
     from selfextend_viz.experiments.retrieval import answer_attention, retrieval_heads
     from selfextend_viz.experiments.trained_length import knee
+    from selfextend_viz.experiments.verdict import Verification, VerifyRow
+    from selfextend_viz.experiments.verify import verify
     from selfextend_viz.methods import (
         METHODS,
         DualChunkAttention,
@@ -103,6 +105,8 @@ __all__ = [
     "SlidingWindow",
     "StreamingLLM",
     "StringAttention",
+    "Verification",
+    "VerifyRow",
     "YaRN",
     "answer_attention",
     "attend",
@@ -141,6 +145,7 @@ __all__ = [
     "tiles",
     "token_losses",
     "trained_length",
+    "verify",
     "visible_pairs",
 ]
 
@@ -154,6 +159,8 @@ _HOMES = {
     "experiments.perplexity": ("perplexity", "token_losses"),
     "experiments.retrieval": ("answer_attention", "retrieval_heads"),
     "experiments.trained_length": ("knee",),
+    "experiments.verdict": ("Verification", "VerifyRow"),
+    "experiments.verify": ("verify",),
     "methods": (
         "METHODS",
         "DualChunkAttention",

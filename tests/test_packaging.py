@@ -1,6 +1,8 @@
 """pyproject.toml, constraints.txt and environment.yml agree; the wheel is whole; the Makefile keeps its word."""
 
 import importlib.metadata
+import importlib.util
+import json
 import os
 import re
 import shutil
@@ -65,6 +67,16 @@ def test_each_range_admits_its_pin(requirement):
     (pin,) = [pin for pin in pins() if canonicalize_name(pin.name) == canonicalize_name(requirement.name)]
     (version,) = pin.specifier
     assert requirement.specifier.contains(version.version)
+
+
+def test_the_lowest_versions_tested_are_the_lowest_admitted():
+    lines = (ROOT / "constraints-lowest.txt").read_text(encoding="utf-8").splitlines()
+    lowest = {pin.name: pin for pin in map(Requirement, (line for line in lines if not line.startswith("#")))}
+    assert set(lowest) <= {pin.name for pin in pins()}
+    (version,) = lowest["transformers"].specifier
+    (admitted,) = [each.specifier for each in requirements() if each.name == "transformers"]
+    (bound,) = [part.version for part in admitted if part.operator == ">="]
+    assert version.version == f"{bound}.0" and admitted.contains(version.version)
 
 
 def test_constraints_pin_everything_that_dev_brings():
@@ -209,6 +221,17 @@ class TestMakefile:
         lines = make(bare, "-n", "test", "test-all").stdout.strip().splitlines()
         assert ["-m slow" in line for line in lines] == [False, True]
 
+    def test_the_lowest_versions_lie_over_the_environment_and_leave_it_as_it_is(self, bare):
+        (bare / ".venv").mkdir()
+        for name in ("pyvenv.cfg", "lab.stamp", "dev.stamp"):
+            (bare / ".venv" / name).touch()
+        shutil.copy(ROOT / "constraints-lowest.txt", bare)
+        planned = make(bare, "-n", "test-lowest").stdout
+        assert "-m venv --clear .venv-lowest" in planned
+        assert "--no-deps --ignore-installed -r constraints-lowest.txt" in planned
+        named = re.search(r"pytest -n 2 (.*)", planned).group(1).split()
+        assert named and [name for name in named if not (ROOT / name).is_file()] == []
+
     def test_an_old_python_is_refused_in_a_sentence(self, bare):
         old = bare / "python3.10"
         pretend = "import sys; sys.version_info = (3, 10, 4); exec(sys.argv[1])"
@@ -227,6 +250,37 @@ def test_continuous_integration_script():
     text = script.read_text(encoding="utf-8")
     assert "set -euo pipefail" in text
     assert re.search(r"^make test test-all$", text, flags=re.MULTILINE)
+
+
+class TestAudit:
+    @pytest.fixture
+    def verdict(self):
+        specification = importlib.util.spec_from_file_location("audit", ROOT / ".ci" / "audit.py")
+        module = importlib.util.module_from_spec(specification)
+        specification.loader.exec_module(module)
+        return module.verdict
+
+    @pytest.mark.parametrize(
+        ("packages", "status", "words"),
+        [
+            ([("a", []), ("b", [])], 0, "no known vulnerability in 2 pinned packages"),
+            ([("a", []), ("b", None)], 0, "no known vulnerability in 1 pinned packages; 1 others are not listed there"),
+            ([("a", None), ("b", None)], 0, "not done, the advisories reached know none of the 2 pinned packages"),
+            ([("a", ["CVE-1"]), ("b", None)], 1, "1 known vulnerabilities\n  a 1.0: CVE-1"),
+        ],
+    )
+    def test_what_was_found_decides(self, verdict, packages, status, words):
+        listed = [
+            {"name": name, "skip_reason": "unknown"}
+            if found is None
+            else {"name": name, "version": "1.0", "vulns": [{"id": one} for one in found]}
+            for name, found in packages
+        ]
+        assert verdict(json.dumps({"dependencies": listed}), "") == (status, words)
+
+    @pytest.mark.parametrize("report", ["", "{}", "null", "Traceback"])
+    def test_no_answer_is_no_finding_and_is_said(self, verdict, report):
+        assert verdict(report, "x\nno route to host\n") == (0, "not done, no advisories were reached: no route to host")
 
 
 def repository_files():

@@ -20,6 +20,7 @@ from selfextend_viz.cli.planning import plan
 from selfextend_viz.cli.retrieval import passkey
 from selfextend_viz.cli.show import show
 from selfextend_viz.cli.start import lab, train_demo
+from selfextend_viz.cli.verify import verify
 
 
 class SentencesNotTracebacks(TyperGroup):
@@ -98,6 +99,7 @@ app.command(rich_help_panel="Start")(doctor)
 app.command(rich_help_panel="Ask")(suggest)
 app.command(rich_help_panel="Ask")(describe)
 app.command(rich_help_panel="Ask")(plan)
+app.command(rich_help_panel="Ask")(verify)
 app.command(rich_help_panel="Measure")(passkey)
 app.command(rich_help_panel="Measure")(perplexity)
 app.command(rich_help_panel="Measure")(divergence)

@@ -101,7 +101,14 @@ def load_chosen(
     from selfextend_viz.checkpoints import floating_dtype, load_model, usable_device
 
     if model is not None:
-        return load_model(model, trust_remote_code=trust_remote_code, device=device, dtype=dtype)
+        try:
+            return load_model(model, trust_remote_code=trust_remote_code, device=device, dtype=dtype)
+        except ValueError as error:
+            if trust_remote_code or "trust_remote_code" not in str(error):
+                raise
+            raise ValueError(
+                f"{model} brings Python code of its own, which is not run; add --trust-remote-code if you trust it"
+            ) from error
     from selfextend_viz.demo import load_demo
 
     demo, tokenizer = load_demo()

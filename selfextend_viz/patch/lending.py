@@ -28,7 +28,8 @@ def extended(model: Model, method: Lent, *, implementation: str = "auto") -> Ite
     Nothing of the model is copied or rewritten, and caches stay ordinary: a conversation can be continued with the
     method switched on, off or changed. While a :class:`~transformers.DynamicCache` grows inside the block, its keys
     turned to the method's positions are kept beside it, which takes the memory of its keys once more; they are gone
-    when the block ends. The fused kernel needs none. Blocks nest; the inner one holds.
+    when the block ends. The fused kernel needs none. Blocks nest; the inner one holds. Threads may run the model inside
+    a block; a forward that is under way on another thread when the block begins ends in a ValueError.
 
     A method that scales frequencies, such as ``YaRN(4)``, changes how keys are turned before they are cached: its
     conversation has to start inside the block and end with it. Inside blocks a cache of other frequencies is refused;
@@ -98,9 +99,14 @@ def extend(model: Model, method: Lent, *, implementation: str = "auto") -> Model
     for earlier in [each for block in blocks for layer in block.layers for each in blocks_of(layer.module)]:
         if earlier.lasting:
             pop(earlier)
-    for block in blocks:
-        block.lasting = True
-        push(block)
+    try:
+        for block in blocks:
+            block.lasting = True
+            push(block)
+    except BaseException:
+        for block in reversed(blocks):
+            pop(block)
+        raise
     return model
 
 

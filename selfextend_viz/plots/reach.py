@@ -287,7 +287,7 @@ def _labels(
     if setting is None:
         return [*found, label("", x=0, y=0)]
     words = f"<b>G = {setting.group_size}, w_n = {setting.neighbor_window:,}</b>"
-    right = setting.group_size > sizes[-1] / 4
+    right = setting.group_size >= sizes[-1] / 4
     side: dict[str, Any] = {"xanchor": "right", "xshift": -14} if right else {"xanchor": "left", "xshift": 14}
     return [
         *found,
