@@ -42,10 +42,12 @@ def oracle_logits(
     architecture: Architecture = PLAIN,
     *,
     frequencies: str = "inv_freq",
+    scaled: tuple[torch.Tensor, float] | None = None,
 ) -> torch.Tensor:
-    """Logits ``[batch, N, vocabulary]`` of a model whose keys stand ``relative[i, j]`` away, -1 unseen.
+    """Logits ``[batch, N, vocabulary]`` of a model whose keys stand ``relative[..., i, j]`` away, -1 unseen.
 
-    Local layers keep their window and true distances. Frequencies are those that ``model``'s rotary module holds.
+    ``relative`` may say it for each head. Local layers keep their window and true distances. Frequencies are those that
+    ``model``'s rotary module holds, or the frequencies and the attention factor in ``scaled``.
 
     Raises
     ------
@@ -57,7 +59,7 @@ def oracle_logits(
     for name, rotary in twin.named_modules():
         if name.endswith("rotary_emb"):
             _stop_rotating(rotary)
-    local = plain_by_hand(len(relative), WINDOW)
+    local = plain_by_hand(relative.shape[-1], WINDOW)
 
     def attention(module, query, key, value, mask, scaling, softcap=None, s_aux=None, **_):
         layer = module.layer_idx
@@ -69,9 +71,11 @@ def oracle_logits(
         if layer in architecture.unrotated:
             products = query @ key.transpose(-1, -2)
         else:
-            angles = told.double()[..., None] * getattr(stock, f"{prefix}{frequencies}").double()
+            own = getattr(stock, f"{prefix}{frequencies}"), getattr(stock, f"{prefix}attention_scaling")
+            inv_freq, factor = scaled or own
+            angles = told.double()[..., None] * inv_freq.double()
             products = turned_products(query, key, angles, interleaved=architecture.interleaved)
-            products = products * getattr(stock, f"{prefix}attention_scaling") ** 2
+            products = products * factor**2
             rest = 2 * angles.shape[-1]
             products = products + query[..., rest:] @ key[..., rest:].transpose(-1, -2)
         logits = products * scaling

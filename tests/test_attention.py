@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from method_matrix import METHOD_CASES
+from method_matrix import METHOD_CASES, frequencies_of, head_positions
 
 from selfextend_viz.attention import (
     FlashUnavailableError,
@@ -90,10 +90,19 @@ def test_eager_equals_the_formula(group_size, window, queries):
 @pytest.mark.parametrize("case", METHOD_CASES, ids=[name for name, _ in METHOD_CASES])
 def test_eager_equals_the_formula_for_every_method(case):
     _, method = case
-    query, key, value = tensors(1, 2, 1, 19, 23)
-    distances, seen = relative_positions(method, 23), visible_pairs(method, 23)
-    expected = formula(query, key, value, lambda i, j: distances[i, j] if seen[i, j] else None, default_inv_freq(8)[0])
-    torch.testing.assert_close(attend(query, key, value, method, implementation="eager"), expected, rtol=0, atol=1e-12)
+    query, key, value = tensors(1, 2, 1, 19, 23, head_dim=16)
+    told, (inv_freq, factor) = head_positions(method, 23, 2), frequencies_of(method, default_inv_freq(16)[0], 23)
+    result = attend(query, key, value, method, implementation="eager")
+    for head in range(2):
+        expected = formula(
+            query[:, head : head + 1],
+            key,
+            value,
+            lambda i, j, told=told[head]: told[i, j] if told[i, j] >= 0 else None,
+            inv_freq,
+            scale=factor**2 / 4,
+        )
+        torch.testing.assert_close(result[:, head : head + 1], expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("implementation", ["eager", "flash"])

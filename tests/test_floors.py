@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "selfextend_viz"
 FLOORS = {
     "positions": 0,
     "rope": 1,
+    "frequencies": 1,
     "attention": 2,
     "methods": 3,
     "patch": 4,

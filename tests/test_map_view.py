@@ -67,7 +67,7 @@ def test_long_texts_are_sampled_with_both_ends():
 @pytest.mark.parametrize("method", INTERVALS_ALONE, ids=str)
 def test_the_tokens_that_share_a_position_are_the_run_around_the_key(method):
     for band, said in zip(method.bands, map_state(method, 50)["panels"][1]["bands"], strict=True):
-        keys = [int(band.key_position(token)) for token in range(50)]
+        keys = [band.key_position(token) for token in range(50)]
         for token in range(50):
             first, last = said["first"][token], said["last"][token]
             assert first <= token <= last

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from method_matrix import METHOD_CASES
+from method_matrix import METHOD_CASES, frequencies_of, head_positions
 from model_oracle import oracle_logits, self_extend_by_hand
 from tiny_models import CONTEXT_LENGTH, ROTARY, tiny_llama, tiny_mistral, tiny_qwen2, token_ids
 from torch.testing import assert_close
@@ -65,7 +65,8 @@ class TestTheFormula:
     @pytest.mark.parametrize("method", [case[1] for case in FITTING], ids=[case[0] for case in FITTING])
     def test_any_method(self, llama, method):
         ids = token_ids(45)
-        expected = oracle_logits(llama, ids, relative_positions(method, 45))
+        scaled = frequencies_of(method, llama.model.rotary_emb.inv_freq, 45)
+        expected = oracle_logits(llama, ids, head_positions(method, 45, 4), scaled=scaled)
         assert_close(logits_of(llama, ids, method).double(), expected, atol=5e-5, rtol=0)
 
     @pytest.mark.parametrize("kind", ["yarn", "llama3", "linear"])

@@ -13,6 +13,7 @@ import pytest
 from method_matrix import METHOD_CASES
 
 from selfextend_viz.experiments.rows import HeadRow, LogitRow, PasskeyRow, PerplexityRow, wilson_interval
+from selfextend_viz.methods import YaRN
 from selfextend_viz.plots import (
     explain_pair,
     logit_curves,
@@ -25,6 +26,7 @@ from selfextend_viz.plots import (
     plot_perplexity,
     plot_position_map,
     plot_reach,
+    plot_rotation,
     position_map,
     reach_map,
     reach_sentence,
@@ -198,6 +200,19 @@ def test_explained_pairs() -> None:
     assert "not been written" in explain_pair(method, 3, 4)
     hidden = [m for name, m in METHOD_CASES if name == "SlidingWindow(7)"][0]
     assert explain_pair(hidden, 9, 2) == "token 9 does not see token 2: SlidingWindow(7) hides it"
+
+
+def test_scaled_frequencies_are_not_judged_by_distance() -> None:
+    assert explain_pair(YaRN(4), 700, 12, 256) == "token 700 sees token 12 as if 688 away, at other frequencies"
+    title = plot_position_map(YaRN(4), 40, context_length=L).layout.title.text
+    assert title.endswith("; YaRN the same, at other frequencies")
+    with pytest.raises(ValueError, match=r"YaRN\(4\) changes how fast pairs turn"):
+        plot_rotation([1.0, 0.1], L, pair=1, distance=30, method=YaRN(4))
+
+
+def test_fractional_positions_are_told_with_two_digits() -> None:
+    method = SelfExtend(6, 1024, compat="longlm")
+    assert explain_pair(method, 4000, 0, 4096) == "token 4,000 sees token 0 as if 1,519.33 away: trained"
 
 
 def test_the_row_is_framed_and_explained() -> None:

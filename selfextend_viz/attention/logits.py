@@ -149,7 +149,7 @@ def band_mask(band: Band, query_positions: Tensor, key_positions: Tensor, *, hea
         mask = mask & band.visible(i, j)
     if band.heads != slice(None):
         chosen = torch.zeros(heads, dtype=torch.bool, device=mask.device)
-        chosen[band.heads] = True
+        chosen[band.heads_of(heads)] = True
         mask = mask & chosen[None, :, None, None]
     return mask
 

@@ -12,6 +12,7 @@ from selfextend_viz.attention.dispatch import core
 from selfextend_viz.attention.logits import band_logits
 from selfextend_viz.attention.query_scale import scaled_by
 from selfextend_viz.attention.slots import Slots
+from selfextend_viz.frequencies import rule_of, scaled_frequencies
 from selfextend_viz.positions import Band, bands_of
 from selfextend_viz.rope import cos_sin, default_inv_freq, turn
 
@@ -45,11 +46,12 @@ def attend(
     key, value : Tensor
         ``[batch, key heads, k, head_dim]``, not rotated; heads is a multiple of key heads.
     method : Method
-        E.g. ``SelfExtend(group_size=8, neighbor_window=1024)``.
+        E.g. ``SelfExtend(group_size=8, neighbor_window=1024)``. One that scales frequencies by the pretrained length
+        has to state it, as in ``YaRN(4, original_length=4096)``.
     theta : float
-        RoPE's base, where ``inv_freq`` is not given.
+        RoPE's base.
     inv_freq : Tensor, optional
-        Frequencies ``[pairs]``; ``2 * pairs`` dimensions of each head are rotated.
+        Plain frequencies ``[pairs]``, if not those of the base; ``2 * pairs`` dimensions of each head are rotated.
     attention_factor : float
         Multiplies cosines and sines.
     scale : float, optional
@@ -88,13 +90,12 @@ def attend(
     check_tensors(query, key, value)
     check_rotary(query, inv_freq, attention_factor)
     slots = _slots(query, key, key_padding)
-    frequencies = default_inv_freq(query.shape[-1], theta=theta)[0] if inv_freq is None else inv_freq
     return core(
         scaled_by(method, query, slots.query_positions),
         key,
         value,
         bands,
-        rotate=_Turns(slots, frequencies, attention_factor),
+        rotate=_turns(query, method, slots, theta=theta, inv_freq=inv_freq, attention_factor=attention_factor),
         key_positions=slots,
         scale=scale,
         softcap=softcap,
@@ -132,8 +133,7 @@ def attention_logits(
     check_rotary(query, inv_freq, attention_factor)
     check_options(query, scale=scale, softcap=softcap, sinks=None)
     slots = _slots(query, key, key_padding)
-    frequencies = default_inv_freq(query.shape[-1], theta=theta)[0] if inv_freq is None else inv_freq
-    turn = _Turns(slots, frequencies, attention_factor)
+    turn = _turns(query, method, slots, theta=theta, inv_freq=inv_freq, attention_factor=attention_factor)
     query = scaled_by(method, query, slots.query_positions)
     return band_logits(query, key, bands, rotate=turn, key_positions=slots, scale=scale, softcap=softcap)
 
@@ -146,6 +146,18 @@ def _slots(query: Tensor, key: Tensor, key_padding: Tensor | None) -> Slots:
     seen = ~key_padding.to(query.device)
     positions = torch.where(seen, seen.cumsum(-1) - 1, -1)
     return Slots.of(positions, queries=queries, written=keys)
+
+
+def _turns(
+    query: Tensor, method: Method, slots: Slots, *, theta: float, inv_freq: Tensor | None, attention_factor: float
+) -> _Turns:
+    """Turns by the frequencies given, which the method may scale for the longest row."""
+    frequencies = default_inv_freq(query.shape[-1], theta=theta)[0] if inv_freq is None else inv_freq
+    if (rule := rule_of(method)) is not None:
+        length = max(1, int(slots.positions.max()) + 1)
+        frequencies, factor = scaled_frequencies(rule, frequencies, theta=theta, length=length)
+        attention_factor *= factor
+    return _Turns(slots, frequencies, attention_factor)
 
 
 class _Turns:

@@ -159,7 +159,7 @@ def condition_names(text: str) -> list[str]:
 
 def with_method(names: Sequence[str], method: SelfExtend) -> list[Any]:
     """The conditions to run: methods stand in the place of ``self-extend`` and ``shuffled``."""
-    from selfextend_viz.methods.remapping import ShuffledSelfExtend
+    from selfextend_viz.methods.shuffled import ShuffledSelfExtend
 
     methods = {SELF_EXTEND: method, SHUFFLED: ShuffledSelfExtend(method.group_size, method.neighbor_window)}
     return [methods.get(name, name) for name in names]

@@ -54,7 +54,7 @@ def told_positions(method: Method, rows: Tensor, keys: int, heads: int) -> Tenso
     for band in method.bands:
         positions = band.query_position(query) - band.key_position(key)
         seen = band.sees(query, key) & (query >= key)
-        part = slice(None) if whole else band.heads
+        part = slice(None) if whole else band.heads_of(heads)
         told = told.to(torch.promote_types(told.dtype, positions.dtype))
         told[part] = torch.where(seen, positions.to(told.dtype), told[part])
     return told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from selfextend_viz.attention import band_logits, picked_heads, scaled_by
 from selfextend_viz.experiments.head_rows import Survey
 from selfextend_viz.experiments.heads import distance_edges, sample_rows
 from selfextend_viz.experiments.rows import HeadRow, LogitRow
+from selfextend_viz.frequencies import rule_of, scaled_frequencies
 from selfextend_viz.positions import Band, Method, bands_of, whole_number
 from selfextend_viz.rope import default_inv_freq, rotate
 
@@ -30,6 +32,10 @@ class RandomView:
         int64 ``[rows]``.
     inv_freq : Tensor
         ``[head_dim // 2]``.
+    theta : float
+        Their base.
+    context_length : int, optional
+        L, for methods that scale frequencies by it.
     """
 
     query: Tensor
@@ -37,14 +43,21 @@ class RandomView:
     row_positions: Tensor
     inv_freq: Tensor
     layer: int = 0
+    theta: float = 10000.0
+    context_length: int | None = None
 
     def logits(self, method: Method, heads: slice = slice(None)) -> Tensor:
         """Logits ``[1, heads, rows, keys]`` of the sampled rows under a method, of all heads or of some."""
         keys = torch.arange(self.key.shape[2])
+        inv_freq, factor = self.inv_freq, 1.0
+        if (rule := rule_of(method)) is not None:
+            inv_freq, factor = scaled_frequencies(
+                rule, inv_freq, theta=self.theta, length=len(keys), context_length=self.context_length
+            )
 
         def turned(tensor: Tensor, band: Band, side: str) -> Tensor:
             told = band.query_position(self.row_positions) if side == "query" else band.key_position(keys)
-            return rotate(tensor, told, self.inv_freq)
+            return rotate(tensor, told, inv_freq, attention_factor=factor)
 
         query, key, left = picked_heads(self.query, self.key, method.bands, heads)
         query = scaled_by(method, query, self.row_positions[None])
@@ -109,8 +122,7 @@ def random_divergence(
     count = whole_number("queries", queries)
     rows, rows_within = (sample_rows(*bounds, count, generator) for bounds in ((start, length), (within // 2, within)))
     survey = Survey(method, length, trained, distance_edges(length, trained, whole_number("bins", bins)), len(rows))
-    survey.see_reference(
-        RandomView(query[:, :, length - within + rows_within], key[:, :, length - within :], rows_within, inv_freq)
-    )
-    survey.see_length(RandomView(query[:, :, rows], key, rows, inv_freq))
+    view = partial(RandomView, inv_freq=inv_freq, theta=theta, context_length=trained)
+    survey.see_reference(view(query[:, :, length - within + rows_within], key[:, :, length - within :], rows_within))
+    survey.see_length(view(query[:, :, rows], key, rows))
     return survey.rows()

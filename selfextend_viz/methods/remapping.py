@@ -1,65 +1,147 @@
-"""Methods that change where tokens are said to stand, beside Self-Extend itself."""
+"""Methods that tell far tokens positions that grow more slowly, or not at all, by their distance alone."""
 
 from __future__ import annotations
 
 import math
-import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from selfextend_viz.positions import Band, Positions, SelfExtend, whole_number
+from selfextend_viz.positions import Band, Positions, real_number, real_positions, whole_number
 
 
 @dataclass(frozen=True)
-class ShuffledSelfExtend:
-    """Self-Extend whose far groups are told out of order, yet never out of range.
+class ReRoPE:
+    """ReRoPE (Jianlin Su, 2023, https://kexue.fm/archives/9708): every far key at one distance, ``min(d, W)``.
 
-    A control: within buckets of w_n groups (of one, when w_n = 0) the group numbers are permuted, so that a task this
-    method still solves did not need the order of far text. Every relative position stays between 0 and the
-    largest one Self-Extend uses in the same row.
+    The limit of Self-Extend as G grows: all far tokens are one group. It reaches any length. It cannot tell far tokens
+    apart by position, so that their order is lost. The author's optional scaling of queries by the logarithm of the
+    length is not part of it.
 
     Parameters
     ----------
-    group_size, neighbor_window
-        G and w_n, as in :class:`~selfextend_viz.positions.SelfExtend`; with G = 1 nothing is grouped or shuffled.
-    seed
-        Chooses the permutation.
+    window
+        W, the first distance that is told as W, and the largest told.
 
     Raises
     ------
     TypeError, ValueError
-        If a number is not whole, G < 1, w_n < 0 or seed < 0.
+        If the window is not a whole number >= 1.
     """
 
-    group_size: int
-    neighbor_window: int
-    seed: int = 0
+    window: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "group_size", whole_number("group_size", self.group_size))
-        object.__setattr__(self, "neighbor_window", whole_number("neighbor_window", self.neighbor_window, at_least=0))
-        object.__setattr__(self, "seed", whole_number("seed", self.seed, at_least=0))
+        object.__setattr__(self, "window", whole_number("window", self.window))
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """Self-Extend's bands, the group band's key positions permuted."""
-        *near, group = SelfExtend(self.group_size, self.neighbor_window).bands
-        if self.group_size == 1:
-            return (group,)
-        bucket = max(1, self.neighbor_window)
-        factor, offset = _permutation(bucket, self.seed)
-
-        def shuffled(key: Positions) -> Positions:
-            place = group.key_position(key)
-            return place // bucket * bucket + (factor * (place % bucket) + offset) % bucket
-
-        return (*near, replace(group, key_position=shuffled))
+        """The window at true positions, and beyond it queries at W and keys at 0."""
+        window = self.window
+        return (Band(beyond=window), Band(lambda i: i * 0 + window, lambda j: j * 0, nearest=window))
 
     def __str__(self) -> str:
-        return f"ShuffledSelfExtend(G={self.group_size}, w_n={self.neighbor_window}, seed={self.seed})"
+        return f"ReRoPE({self.window})"
 
 
-def _permutation(size: int, seed: int) -> tuple[int, int]:
-    """A factor and an offset such that ``factor * x + offset`` permutes ``0 .. size - 1``, never as the identity."""
-    chance = random.Random(seed)
-    units = [factor for factor in range(1, size + 1) if math.gcd(factor, size) == 1]
-    return chance.choice(units[1:] or units), chance.randrange(1, size) if size > 1 else 0
+@dataclass(frozen=True)
+class LeakyReRoPE:
+    """Leaky ReRoPE (Jianlin Su, 2023, https://kexue.fm/archives/9708): far distances divided, ``W + (d - W) / k``.
+
+    Self-Extend without the floor: a ramp where that has a staircase, so that far tokens keep their order. It cannot
+    give them the whole distances that training knew: its positions are real numbers, in float64. The author's optional
+    scaling of queries by the logarithm of the length is not part of it.
+
+    Parameters
+    ----------
+    window
+        W, the first distance that is divided.
+    factor
+        k, by how much; 1 is plain RoPE.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the window is not a whole number >= 1, or the factor not a finite number >= 1.
+    """
+
+    window: int
+    factor: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "window", whole_number("window", self.window))
+        object.__setattr__(self, "factor", real_number("factor", self.factor, at_least=1))
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """The window at true positions, and beyond it positions divided by the factor."""
+        window, factor = self.window, self.factor
+        shift = window - window / factor
+
+        def query(positions: Positions) -> Positions:
+            return real_positions(positions) / factor + shift
+
+        return (Band(beyond=window), Band(query, lambda j: real_positions(j) / factor, nearest=window))
+
+    @property
+    def differs_from(self) -> int | None:
+        """The first length at which any position differs from plain RoPE: W + 2, or ``None`` for a factor of 1."""
+        return None if self.factor == 1 else self.window + 2
+
+    def capacity(self, context_length: int) -> int:
+        """The longest N told positions up to L - 1: ``floor((L - 1 - W) k + W) + 1``, or L if the window is longer."""
+        room = whole_number("context_length", context_length) - 1 - self.window
+        return context_length if room < 0 else math.floor(room * self.factor + self.window) + 1
+
+    def __str__(self) -> str:
+        return f"LeakyReRoPE({self.window}, factor={self.factor:g})"
+
+
+@dataclass(frozen=True)
+class StringAttention:
+    """STRING (An et al., arXiv 2410.18745, section 4): far distances shifted down, ``d`` or ``d - S + W`` from S on.
+
+    Distances near L were trained least; they are never told, and the well trained ones are told twice. It makes better
+    use of the trained length and reaches ``L + S - W`` tokens, hardly more. It cannot tell a key at distance S or more
+    from one that is S - W nearer.
+
+    Parameters
+    ----------
+    shift
+        S, the first distance that is shifted; the paper takes about a third of L.
+    window
+        W, what distance S is told as; the paper takes 128. W = S is plain RoPE.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If S is not a whole number >= 1 or W not one of 0 .. S.
+    """
+
+    shift: int
+    window: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shift", whole_number("shift", self.shift))
+        object.__setattr__(self, "window", whole_number("window", self.window, at_least=0))
+        if self.window > self.shift:
+            raise ValueError(
+                f"window is {self.window}, but must be at most shift = {self.shift}: far tokens come nearer"
+            )
+
+    @property
+    def bands(self) -> tuple[Band, ...]:
+        """The distances below S at true positions, and the others with queries S - W nearer."""
+        moved = self.shift - self.window
+        return (Band(beyond=self.shift), Band(lambda i: i - moved, nearest=self.shift))
+
+    @property
+    def differs_from(self) -> int | None:
+        """The first length at which any position differs from plain RoPE: S + 1, or ``None`` for W = S."""
+        return None if self.window == self.shift else self.shift + 1
+
+    def capacity(self, context_length: int) -> int:
+        """The longest N told positions up to L - 1: ``L + S - W``, or L if the shift begins past it."""
+        whole_number("context_length", context_length)
+        return context_length + (self.shift - self.window if self.shift <= context_length else 0)
+
+    def __str__(self) -> str:
+        return f"StringAttention(shift={self.shift}, window={self.window})"

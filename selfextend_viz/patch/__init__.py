@@ -9,6 +9,7 @@ from selfextend_viz.patch.attention_function import BeyondReachWarning, register
 from selfextend_viz.patch.cache_memory import CacheMemory, cache_memory, in_gib
 from selfextend_viz.patch.context import TrainedLength, context_length, trained_length
 from selfextend_viz.patch.describe import Description, describe
+from selfextend_viz.patch.exporting import ExportedSettings, export_settings
 from selfextend_viz.patch.lending import check_lending, extend, extended, is_extended, restore
 from selfextend_viz.patch.models import SUPPORTED
 from selfextend_viz.patch.observe import LayerView, observe
@@ -18,12 +19,14 @@ __all__ = [
     "BeyondReachWarning",
     "CacheMemory",
     "Description",
+    "ExportedSettings",
     "LayerView",
     "TrainedLength",
     "cache_memory",
     "check_lending",
     "context_length",
     "describe",
+    "export_settings",
     "extend",
     "extended",
     "in_gib",

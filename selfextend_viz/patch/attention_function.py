@@ -186,7 +186,7 @@ def _check_reach(block: Block, reading: Reading) -> None:
         block.warned = True
         warnings.warn(
             f"{reading.longest} tokens are more than the {block.reach} that {block.method} keeps within trained "
-            "positions; expect the model to break, or take a larger group_size",
+            "positions; expect the model to break, or take numbers that reach farther",
             BeyondReachWarning,
             stacklevel=2,
         )

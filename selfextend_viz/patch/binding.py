@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from selfextend_viz.frequencies import rule_of
+from selfextend_viz.patch.frequencies import hold_cache, lend_frequencies
 from selfextend_viz.patch.given_rotation import GivenRotation
 from selfextend_viz.patch.models import SLIDING, Layer, local_window
 from selfextend_viz.patch.rotation import Rotary, pin_frequencies
@@ -52,6 +54,8 @@ class Block:
         The longest text whose told positions are all trained ones, where the method knows it.
     layers
         The layers it touches.
+    context_length
+        The model's L.
     named
         Whether its layers were asked for; not so those that stay stock beside layers with methods of their own.
     lasting
@@ -70,6 +74,7 @@ class Block:
     implementation: str
     reach: int | None
     layers: tuple[Layer, ...]
+    context_length: int
     named: bool = True
     lasting: bool = False
     observer: Callable[..., None] | None = None
@@ -96,11 +101,16 @@ class Block:
     @property
     def plain(self) -> bool:
         """Whether the method is what the stock model does."""
-        return self.bands == (Band(),) and log_scale_of(self.method) is None
+        unscaled = log_scale_of(self.method) is None and rule_of(self.method) is None
+        return self.bands == (Band(),) and unscaled
 
     def rotary_of(self, module: nn.Module) -> Rotary:
         """What turned the queries and keys of one of the block's layers."""
-        return next(layer.rotary for layer in self.layers if layer.module is module)
+        return self.layer_of(module).rotary
+
+    def layer_of(self, module: nn.Module) -> Layer:
+        """The block's layer of an attention module."""
+        return next(layer for layer in self.layers if layer.module is module)
 
 
 @dataclass(eq=False)
@@ -155,6 +165,8 @@ def push(block: Block) -> None:
         given = GivenRotation()
         for layer in block.layers:
             object.__setattr__(layer.module, _BLOCKS, (*blocks_of(layer.module), block))
+            hold = partial(hold_cache, rule_of(block.method))
+            block.hooks.append(layer.module.register_forward_pre_hook(hold, with_kwargs=True))
             if block.keeper is not None and block.moves_keys:
                 block.hooks.append(layer.module.register_forward_pre_hook(block.keeper.adopt, with_kwargs=True))
             if block.moves:
@@ -193,6 +205,7 @@ def _settle(switch: _Switch, changed: Block) -> None:
     for layer in changed.layers:
         holding = blocks_of(layer.module)
         pin_frequencies(layer.rotary.module, bool(holding) and holding[-1].moves)
+        lend_frequencies(layer, holding[-1].method if holding else None, changed.context_length)
     _set_config(switch)
 
 

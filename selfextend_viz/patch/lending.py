@@ -12,6 +12,7 @@ from selfextend_viz.attention import Choice, choose
 from selfextend_viz.methods.per_layer import Lent, PerLayer, lent_method, number_ranges
 from selfextend_viz.patch.binding import IMPLEMENTATION, Block, blocks_of, pop, push
 from selfextend_viz.patch.context import context_length
+from selfextend_viz.patch.frequencies import check_frequencies
 from selfextend_viz.patch.grouped_cache import CacheKeeper
 from selfextend_viz.patch.models import Layer, attention_layers, text_config
 from selfextend_viz.patch.rotation import changes_frequencies
@@ -29,6 +30,10 @@ def extended(model: Model, method: Lent, *, implementation: str = "auto") -> Ite
     turned to the method's positions are kept beside it, which takes the memory of its keys once more; they are gone
     when the block ends. The fused kernel needs none. Blocks nest; the inner one holds. Threads may run the model inside
     a block; a forward that is under way on another thread when the block begins ends in a ValueError.
+
+    A method that scales frequencies, such as ``YaRN(4)``, changes how keys are turned before they are cached: its
+    conversation has to start inside the block and end with it. Inside blocks a cache of other frequencies is refused;
+    outside them nothing can refuse it.
 
     Parameters
     ----------
@@ -147,6 +152,7 @@ def make_blocks(model: nn.Module, lent: Lent, implementation: str) -> tuple[Bloc
     method = lent_method(lent)
     length = context_length(model)
     if not isinstance(method, PerLayer):
+        check_frequencies(method, free, layers, length)
         return (_make_block(model, method, implementation, free, length),)
     _check_named(method, layers)
     parts = [(method, [layer for layer in free if layer.index in mine]) for method, mine in method.by_method()]
@@ -155,6 +161,8 @@ def make_blocks(model: nn.Module, lent: Lent, implementation: str) -> tuple[Bloc
         blocks.append(_make_block(model, PlainRoPE(), "auto", rest, length))
         blocks[-1].named = False
     _check_shared_frequencies(blocks)
+    for block in blocks:
+        check_frequencies(block.method, block.layers, layers, length)
     return tuple(blocks)
 
 
@@ -166,7 +174,8 @@ def _make_block(model: nn.Module, method: Method, implementation: str, layers: t
             f"use one of at most {length - 1}"
         )
     capacity = getattr(method, "capacity", None)
-    block = Block(method, implementation, None if capacity is None else capacity(length), layers, keeper=CacheKeeper())
+    reach = None if capacity is None else capacity(length)
+    block = Block(method, implementation, reach, layers, length, keeper=CacheKeeper())
     choice_for(layers[0], block)
     return block
 

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from selfextend_viz.attention import band_logits, picked_heads, scaled_by
+from selfextend_viz.attention import Rotate, band_logits, picked_heads, scaled_by
 from selfextend_viz.methods.per_layer import Lent
 from selfextend_viz.patch.attention_function import Forward
 from selfextend_viz.patch.binding import Block
+from selfextend_viz.patch.frequencies import rotate_for
 from selfextend_viz.patch.lending import make_blocks, pushed
-from selfextend_viz.patch.rotation import Turns
 from selfextend_viz.positions import Band, Method, PlainRoPE, bands_of
 
 
@@ -46,7 +46,7 @@ class LayerView:
     row_positions: Tensor
     scale: float | None
     softcap: float | None
-    _turns: Turns = field(repr=False)
+    _rotate: Callable[[Method], Rotate] = field(repr=False)
     _bands: dict[Method, tuple[Band, ...]] = field(repr=False)
 
     def logits(self, method: Method, heads: slice = slice(None)) -> Tensor:
@@ -61,7 +61,7 @@ class LayerView:
             scaled_by(method, query, self.row_positions[None]),
             key,
             bands,
-            rotate=self._turns,
+            rotate=self._rotate(method),
             scale=self.scale,
             softcap=self.softcap,
             query_slots=self.row_positions,
@@ -113,11 +113,19 @@ def observe(
     def look(block: Block, module: Any, query: Tensor, key: Tensor, forward: Forward, **options: Any) -> None:
         first, here = _rows_of(forward, wanted)
         if here:
-            turns = forward.turns(block.rotary_of(module), here)
-            at = torch.tensor(here, device=query.device)
-            callback(
-                LayerView(module.layer_idx, query[:, :, at - first], key, at, _turns=turns, _bands=bands, **options)
+            layer, at = block.layer_of(module), torch.tensor(here, device=query.device)
+            rotate = partial(
+                rotate_for,
+                layer=layer,
+                context_length=block.context_length,
+                turns=forward.turns(layer.rotary, here),
+                query_positions=at,
+                key_positions=torch.arange(key.shape[2], device=key.device),
             )
+            view = LayerView(
+                module.layer_idx, query[:, :, at - first], key, at, _rotate=rotate, _bands=bands, **options
+            )
+            callback(view)
 
     for block in blocks:
         block.observer = partial(look, block)

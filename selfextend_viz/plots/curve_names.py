@@ -32,7 +32,7 @@ def names_at_ends(
         height = curve.mean[-1] if curve.mean else None
         curves.append(label(f"<b>{words}</b>" if height is not None else "", y=height or 0, font=font, **right))
     told = pair_positions(method, farthest - 1, 0).item()
-    words = "not seen" if told < 0 else "" if told == farthest - 1 else f"told {told:,}"
+    words = "not seen" if told < 0 else "" if told == farthest - 1 else f"told {round(told, 2):,}"
     who, color = ("both told", INK) if told == farthest - 1 else ("told", style["stock"].color)
     stairs = [
         label(f"{who} {farthest - 1:,}", y=farthest - 1, yref="y2", font={"color": color}, **right),

@@ -58,12 +58,17 @@ def pair_angles(
     Raises
     ------
     TypeError, ValueError
-        If a number is out of range, or the method has no bands.
+        If a number is out of range, or the method has no bands or changes frequencies.
     """
     found = wavelengths(inv_freq, context_length)
     whole_number("distance", distance, at_least=0)
     if whole_number("pair", pair, at_least=0) >= len(found.tokens):
         raise ValueError(f"pair {pair} is not one of the {len(found.tokens)}; use one of 0 to {len(found.tokens) - 1}")
+    if hasattr(method, "rope_parameters"):
+        raise ValueError(
+            f"{method} changes how fast pairs turn, and this shows where positions turn them; "
+            "use a method that changes positions, or PlainRoPE() with other inv_freq"
+        )
     tokens = found.tokens[pair]
     shown = min(WHOLE, WHOLE * found.turns[pair])
 
@@ -82,7 +87,7 @@ def pair_sentence(inv_freq: Sequence[float], context_length: int, *, pair: int, 
         return f"{start}: training showed it <b>every angle</b>, so no distance is new to this pair alone"
     plain, mapped = found.plain, found.mapped
     extended = (
-        f"{method} tells {mapped.told:,}: {in_degrees(mapped.angle)}, <b>{verdict(mapped)}</b>"
+        f"{method} tells {round(mapped.told, 2):,}: {in_degrees(mapped.angle)}, <b>{verdict(mapped)}</b>"
         if mapped.told >= 0
         else f"{method} hides the key"
     )
@@ -96,7 +101,7 @@ def hand_words(hand: Hand) -> str:
     """A hand in two short lines."""
     if hand.told < 0:
         return "does not see the key"
-    return f"told {hand.told:,}: {hand.turns:,.2f} turns<br>{in_degrees(hand.angle)}, {verdict(hand)}"
+    return f"told {round(hand.told, 2):,}: {hand.turns:,.2f} turns<br>{in_degrees(hand.angle)}, {verdict(hand)}"
 
 
 def verdict(hand: Hand) -> str:

@@ -78,7 +78,9 @@ def explain_pair(method: Method, query: int, key: int, context_length: int | Non
     if int(pair_bands(method, query, key)) < 0:
         return f"token {query:,} does not see token {key:,}: {method} hides it"
     told = pair_positions(method, query, key).item()
-    sentence = f"token {query:,} sees token {key:,} as if {told:,} away"
+    sentence = f"token {query:,} sees token {key:,} as if {round(told, 2):,} away"
+    if hasattr(method, "rope_parameters"):
+        return f"{sentence}, at other frequencies"
     if context_length is None:
         return sentence
     return f"{sentence}: {'trained' if told < whole_number('context_length', context_length) else 'never trained'}"
@@ -286,6 +288,8 @@ def _words(
     else:
         name = str(method).partition("(")[0]
         told = f"still {_percent(mapped.share)}" if mapped.never_trained.any() else "none"
+        if hasattr(method, "rope_parameters"):
+            told = "the same, at other frequencies"
         title = f"Plain RoPE tells {_percent(plain.share)} of the pairs a distance never trained; {name} {told}"
     lines = []
     if row is not None:

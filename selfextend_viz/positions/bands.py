@@ -6,6 +6,7 @@ and torch tensors.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -47,6 +48,34 @@ def whole_number(name: str, value: Any, *, at_least: int = 1) -> int:
     return number
 
 
+def real_number(name: str, value: Any, *, at_least: float | None = None) -> float:
+    """Check that a value is a finite number in range, and return it as a plain ``float``.
+
+    Parameters
+    ----------
+    name
+        What the number is called in the message.
+    value
+        Any object; bools are no numbers.
+    at_least
+        The smallest number allowed; left out, any above 0.
+
+    Raises
+    ------
+    TypeError
+        If the value is a bool or not a real number.
+    ValueError
+        If it is too small, infinite or nan.
+    """
+    wanted = "above 0" if at_least is None else f"at least {at_least:g}"
+    if isinstance(value, bool | str) or "bool" in str(getattr(value, "dtype", "")) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number, not {value!r} ({type(value).__name__}); use one {wanted}")
+    number = float(value)
+    if not math.isfinite(number) or (number <= 0 if at_least is None else number < at_least):
+        raise ValueError(f"{name} is {number:g}, but must be finite and {wanted}")
+    return number
+
+
 def _index(value: Any) -> int | None:
     """The value as an ``int`` if it is one number and whole; bools are none, those of NumPy and torch included."""
     if isinstance(value, bool) or "bool" in str(getattr(value, "dtype", "")):
@@ -69,6 +98,11 @@ def true_position(positions: Positions) -> Positions:
     return positions
 
 
+def real_positions(positions: Positions) -> Positions:
+    """The positions in double precision, so that they can be divided: torch's own division would round to float32."""
+    return positions.double() if hasattr(positions, "double") else positions * 1.0
+
+
 @dataclass(frozen=True)
 class Band:
     """Where queries and keys are said to stand, for the distances ``nearest <= i - j < beyond``.
@@ -85,7 +119,7 @@ class Band:
     visible
         Narrows the interval: ``(i, j) -> bool``, elementwise.
     heads
-        Which query heads the band belongs to.
+        Which query heads the band belongs to: a slice, or a function from their number to one.
     """
 
     query_position: Callable[[Positions], Positions] = true_position
@@ -93,10 +127,14 @@ class Band:
     nearest: int = 0
     beyond: int | None = None
     visible: Callable[[Positions, Positions], Any] | None = None
-    heads: slice = field(default_factory=lambda: slice(None), hash=False)
+    heads: slice | Callable[[int], slice] = field(default_factory=lambda: slice(None), hash=False)
 
     def __post_init__(self) -> None:
         check_interval(self.nearest, self.beyond)
+
+    def heads_of(self, count: int) -> slice:
+        """The band's heads among so many."""
+        return self.heads if isinstance(self.heads, slice) else self.heads(count)
 
     def sees(self, query: Positions, key: Positions) -> Any:
         """Say, elementwise, whether the pair of true positions ``(i, j)`` belongs to this band."""
@@ -118,7 +156,7 @@ class Method(Protocol):
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """Disjoint bands; a pair in none of them is not seen."""
+        """Bands that are disjoint in every head; a pair in none of them is not seen."""
         ...
 
 
@@ -155,6 +193,8 @@ def log_scale_of(method: Method) -> int | None:
 def pair_bands(method: Method, query: Positions, key: Positions) -> NDArray[np.int64]:
     """Which band of a method holds each pair of true positions; -1 where the key is not seen.
 
+    Where heads differ, the first band that holds the pair in any head.
+
     Parameters
     ----------
     method
@@ -167,19 +207,27 @@ def pair_bands(method: Method, query: Positions, key: Positions) -> NDArray[np.i
     TypeError
         If the method has no bands.
     ValueError
-        If two bands claim one pair.
+        If two bands claim one pair in one head.
     """
     query, key = np.broadcast_arrays(np.asarray(query), np.asarray(key))
     index = np.full(query.shape, -1, dtype=np.int64)
+    earlier: list[tuple[Band, NDArray[np.bool_]]] = []
     for number, band in enumerate(bands_of(method)):
         seen = np.asarray(band.sees(query, key), dtype=bool)
-        if (clash := seen & (index >= 0)).any():
-            i, j, first = (int(values[clash][0]) for values in (query, key, index))
-            raise ValueError(
-                f"bands {first} and {number} of {method} both hold query {i}, key {j}; bands must be disjoint"
-            )
-        index = np.where(seen, number, index)
+        for first, (other, theirs) in enumerate(earlier):
+            if (clash := seen & theirs).any() and _share_a_head(band, other):
+                i, j = (int(values[clash][0]) for values in (query, key))
+                raise ValueError(
+                    f"bands {first} and {number} of {method} both hold query {i}, key {j}; bands must be disjoint"
+                )
+        earlier.append((band, seen))
+        index = np.where(seen & (index < 0), number, index)
     return index
+
+
+def _share_a_head(first: Band, second: Band, count: int = 64) -> bool:
+    heads = range(count)
+    return not set(heads[first.heads_of(count)]).isdisjoint(heads[second.heads_of(count)])
 
 
 def pair_positions(method: Method, query: Positions, key: Positions) -> NDArray[Any]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from selfextend_viz.positions.bands import Band, whole_number
+from selfextend_viz.positions.bands import Band, real_positions, whole_number
+
+LONGLM = "longlm"
+"""The ``compat`` that divides as the authors' code does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +23,10 @@ class SelfExtend:
         G, how many far tokens share one position; 1 is plain RoPE.
     neighbor_window
         w_n, the first distance that is grouped.
+    compat
+        ``"longlm"`` shifts queries by ``w_n - w_n / G``, divided truly, as the authors' code does for Llama and Gemma:
+        where G does not divide w_n, far positions are then no whole numbers. It shows the bug; left out, the paper's
+        integer division.
     log_scale
         The trained length L, to multiply the query at true position i (from 0) by ``max(1, log(i + 1) / log(L))``, as
         the authors do for long pass keys; left out, queries stay as they are. No position depends on it.
@@ -27,7 +34,8 @@ class SelfExtend:
     Raises
     ------
     TypeError, ValueError
-        If G is not a whole number >= 1, w_n not one >= 0, or log_scale neither ``None`` nor one >= 2.
+        If G is not a whole number >= 1, w_n not one >= 0, ``compat`` is unknown, or log_scale neither ``None`` nor
+        one >= 2.
 
     Examples
     --------
@@ -37,11 +45,14 @@ class SelfExtend:
 
     group_size: int
     neighbor_window: int
+    compat: str | None = field(default=None, kw_only=True)
     log_scale: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "group_size", whole_number("group_size", self.group_size))
         object.__setattr__(self, "neighbor_window", whole_number("neighbor_window", self.neighbor_window, at_least=0))
+        if self.compat not in (None, LONGLM):
+            raise ValueError(f"unknown compat {self.compat!r}; use {LONGLM!r}, or leave it out for integer division")
         if self.log_scale is not None:
             object.__setattr__(self, "log_scale", whole_number("log_scale", self.log_scale, at_least=2))
 
@@ -53,15 +64,23 @@ class SelfExtend:
             return (Band(),)
         shift = window - window // group_size
         group = Band(lambda i: i // group_size + shift, lambda j: j // group_size, nearest=window)
+        if self._fractional:
+            shifted = window - window / group_size
+            group = replace(group, query_position=lambda i: real_positions(i // group_size) + shifted)
         return (Band(beyond=window), group) if window else (group,)
+
+    @property
+    def _fractional(self) -> bool:
+        return self.compat is not None and self.neighbor_window % self.group_size > 0
 
     @property
     def differs_from(self) -> int | None:
         """The first length at which any logit differs from plain RoPE's; ``None`` if none does.
 
-        w_n + 2 unless G = 1, or one past ``log_scale`` where that comes first.
+        w_n + 2 unless G = 1 (w_n + 1 where shifts are fractional), or one past ``log_scale`` where that comes first.
         """
-        grouped = () if self.group_size == 1 else (self.neighbor_window + 2,)
+        first = self.neighbor_window + (1 if self._fractional else 2)
+        grouped = () if self.group_size == 1 else (first,)
         scaled = () if self.log_scale is None else (self.log_scale + 1,)
         return min((*grouped, *scaled), default=None)
 
@@ -84,12 +103,13 @@ class SelfExtend:
         return hash((SelfExtend, self._settings))
 
     def __str__(self) -> str:
+        compat = "" if self.compat is None else f", compat={self.compat}"
         scaling = "" if self.log_scale is None else f", log_scale={self.log_scale}"
-        return f"SelfExtend(G={self.group_size}, w_n={self.neighbor_window}{scaling})"
+        return f"SelfExtend(G={self.group_size}, w_n={self.neighbor_window}{compat}{scaling})"
 
     @property
-    def _settings(self) -> tuple[int, int, int | None]:
-        return self.group_size, self.neighbor_window, self.log_scale
+    def _settings(self) -> tuple[int, int, str | None, int | None]:
+        return self.group_size, self.neighbor_window, self.compat, self.log_scale
 
 
 def _fits(neighbor_window: int, context_length: int) -> None:
