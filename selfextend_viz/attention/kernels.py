@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -38,6 +38,7 @@ HALF = (torch.float16, torch.bfloat16)
 BLOCK_LENGTH = 1024
 BLOCK_CELLS = 2**22
 SLANTED_ROWS = 32
+SQUARE_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class Kernel:
         run a whole band in one call.
     slanted : int, optional
         Rows of a slanted tile, for kernels whose ``tile`` also takes ``mask``: what it is fastest with.
+    square : int, optional
+        Rows of the squares that large causal ones are halved to, for kernels with slanted tiles that waste much of one.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Kernel:
     softcaps: bool = False
     band: Callable[..., tuple[int, Tensor, Tensor]] | None = None
     slanted: int | None = None
+    square: int | None = None
 
     def refusal(self, query: Tensor, softcap: float | None) -> str | None:
         """Why it cannot take these queries, or None."""
@@ -153,13 +157,20 @@ def cpu_tile(
     softcap: float | None = None,
     mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Torch's CPU flash kernel. It takes grouped heads, and needs the last axis contiguous."""
+    """Torch's CPU flash kernel. It takes grouped heads, and needs the last axis contiguous.
+
+    It walks its batch in the outer loop and computes whole blocks of 512 keys, also where a causal square hides them.
+    So heads go in place of the batch where each has its own keys: tiles of one head in a row find theirs in the cache.
+    """
     check_tile(query, key, causal=causal)
     query, key, value = rows_of_memory(query, key, value)
     masked = {} if mask is None else {"attn_mask": mask}
-    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query, key, value, 0.0, causal, scale=scale, **masked
-    )
+    call = partial(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu, scale=scale, **masked)
+    if query.shape[1] != key.shape[1]:
+        output, lse = call(query, key, value, 0.0, causal)
+        return output, lse
+    output, lse = call(*(tensor.transpose(0, 1) for tensor in (query, key, value)), 0.0, causal)
+    return output.transpose(0, 1), lse.transpose(0, 1)
 
 
 @lru_cache(maxsize=8)
@@ -250,7 +261,14 @@ def _block(
 
 
 TORCH_KERNELS = (
-    Kernel("torch's CPU flash kernel", "cpu", (torch.float32, torch.float64, *HALF), cpu_tile, slanted=SLANTED_ROWS),
+    Kernel(
+        "torch's CPU flash kernel",
+        "cpu",
+        (torch.float32, torch.float64, *HALF),
+        cpu_tile,
+        slanted=SLANTED_ROWS,
+        square=SQUARE_ROWS,
+    ),
     Kernel("torch's FlashAttention-2", "cuda", HALF, flash_tile, multiple=8, largest=256),
     Kernel("cuDNN's attention", "cuda", HALF, cudnn_tile, multiple=8, largest=128),
     Kernel("torch's memory-efficient kernel", "cuda", (torch.float32, *HALF), efficient_tile, multiple=8),
