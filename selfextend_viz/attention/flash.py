@@ -144,12 +144,12 @@ def _add_band(
         tile = partial(kernel.tile, scale=scale, softcap=softcap)
         done, most = 0, max(1, MOST_FOLDED // query.shape[0])
         for run in tile_plan(queries, keys, **interval, most=most, slanted=kernel.slanted, square=kernel.square):
-            first = fresh and run.first.row_start >= done
+            new = fresh and run.first.row_start >= done
             # Tiles of a run can be a view of one row of the batch, but of several only a copy.
             alone = run.count > 1 and kernel.slanted is not None
             for some in (slice(row, row + 1) for row in range(query.shape[0])) if alone else (slice(None),):
                 mine = merged.part(some, 0, queries)
-                _add_tiles(mine, query[some], key[some], value[some], run=run, tile=tile, fresh=first)
+                _add_tiles(mine, query[some], key[some], value[some], run=run, tile=tile, fresh=new)
             done = max(done, run.row_stop)
     elif keys > band.nearest:
         first, output, lse = kernel.band(query, key, value, **interval, scale=scale, softcap=softcap)

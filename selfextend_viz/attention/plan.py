@@ -13,7 +13,13 @@ __all__ = ["reached", "tile_plan"]
 
 @lru_cache(maxsize=512)
 def tile_plan(
-    queries: int, keys: int, nearest: int, beyond: int | None, most: int, slanted: int | None = None, square: int | None = None
+    queries: int,
+    keys: int,
+    nearest: int,
+    beyond: int | None,
+    most: int,
+    slanted: int | None = None,
+    square: int | None = None,
 ) -> tuple[TileRun, ...]:
     """The tiles of a band, equal neighbours in one run of at most ``most``; remembered, since layers ask alike.
 
