@@ -235,30 +235,25 @@ def test_a_decode_step_is_two_calls_without_a_causal_flag(calls):
 
 
 def test_equal_tiles_are_one_call_and_a_batch_of_one_copies_nothing(calls):
-    """The near square, all slanted tiles after it; of the far square the diagonal, and rectangles size by size.
-
-    Heads are in the place of the batch, and tiles in the place of heads.
-    """
-    query, key, value = tensors(1, 2, 2, 576, 576)
+    """The near square, all slanted tiles after it, and the one far square: heads in place of the batch."""
+    query, key, value = tensors(1, 2, 2, 512, 512)
     attend(query, key, value, SelfExtend(8, 64), implementation="flash")
     assert [(tuple(query.shape[:3]), causal) for query, _, _, causal in calls] == [
         ((2, 1, 64), True),
-        ((2, 16, 32), False),
-        ((2, 4, 128), True),
-        ((2, 2, 128), False),
-        ((2, 1, 256), False),
+        ((2, 14, 32), False),
+        ((2, 1, 448), True),
     ]
     assert calls[1][1].shape[2] == 64 + 32 - 1
     assert all(call[2].untyped_storage().data_ptr() == value.untyped_storage().data_ptr() for call in calls)
 
 
-def test_tiles_of_a_batch_are_never_copied_for_each_other(calls):
-    query, key, value = tensors(3, 2, 2, 576, 576)
+def test_slanted_tiles_of_a_batch_are_never_copied_for_each_other(calls):
+    query, key, value = tensors(3, 2, 2, 512, 512)
     flash, eager = both(query, key, value, SelfExtend(8, 64))
     assert (flash - eager).abs().max() <= 1e-5
     slanted = [call for call in calls if call[0].shape[2] == 32]
-    assert [call[0].shape[1] for call in slanted] == [16, 16, 16]
-    assert all(call[2].untyped_storage().data_ptr() == value.untyped_storage().data_ptr() for call in calls)
+    assert [call[0].shape[1] for call in slanted] == [14, 14, 14]
+    assert all(call[2].untyped_storage().data_ptr() == value.untyped_storage().data_ptr() for call in slanted)
 
 
 @pytest.mark.parametrize("nearest", [0, 7])

@@ -2,8 +2,7 @@
 
 Never an N x N tensor. Exact, since disjoint bands join by their log-sum-exp. Squares and rectangles need no mask and
 waste no pair; on CPU a sliding band of W distances goes in slanted tiles of a few rows and W keys more than rows, whose
-one small mask hides the corners: that costs some pairs and saves the copies that reversed squares need. There a large
-causal square is halved down to small ones, since the kernel computes half a block of keys too many in every row.
+one small mask hides the corners: that costs some pairs and saves the copies that reversed squares need.
 """
 
 from __future__ import annotations
@@ -143,13 +142,8 @@ def _add_band(
     if kernel.band is None:
         tile = partial(kernel.tile, scale=scale, softcap=softcap)
         done, most = 0, max(1, MOST_FOLDED // query.shape[0])
-        for run in tile_plan(queries, keys, **interval, most=most, slanted=kernel.slanted, square=kernel.square):
-            new = fresh and run.first.row_start >= done
-            # Tiles of a run can be a view of one row of the batch, but of several only a copy.
-            alone = run.count > 1 and kernel.slanted is not None
-            for some in (slice(row, row + 1) for row in range(query.shape[0])) if alone else (slice(None),):
-                mine = merged.part(some, 0, queries)
-                _add_tiles(mine, query[some], key[some], value[some], run=run, tile=tile, fresh=new)
+        for run in tile_plan(queries, keys, **interval, most=most, slanted=kernel.slanted):
+            _add_tiles(merged, query, key, value, run=run, tile=tile, fresh=fresh and run.first.row_start >= done)
             done = max(done, run.row_stop)
     elif keys > band.nearest:
         first, output, lse = kernel.band(query, key, value, **interval, scale=scale, softcap=softcap)
@@ -166,7 +160,16 @@ def _add_tiles(
     tile: Callable[..., tuple[Tensor, Tensor]],
     fresh: bool,
 ) -> None:
-    """All tiles of a run in one kernel call; an upper square is causal once rows and keys are reversed."""
+    """All tiles of a run in one kernel call; an upper square is causal once rows and keys are reversed.
+
+    Slanted tiles share most of their keys, which a batch of several would copy for each: it goes row by row.
+    """
+    if run.first.kind == "slanted" and run.count > 1 and query.shape[0] > 1:
+        for row in range(query.shape[0]):
+            one = slice(row, row + 1)
+            mine = merged.part(one, 0, query.shape[2])
+            _add_tiles(mine, query[one], key[one], value[one], run=run, tile=tile, fresh=fresh)
+        return
     first, repeated = run.first, {"count": run.count, "stride": run.stride}
     start = first.row_start - (key.shape[2] - query.shape[2])
     rows = fold(query, start=start, size=first.rows, **repeated)

@@ -38,7 +38,6 @@ HALF = (torch.float16, torch.bfloat16)
 BLOCK_LENGTH = 1024
 BLOCK_CELLS = 2**22
 SLANTED_ROWS = 32
-SQUARE_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,6 @@ class Kernel:
         run a whole band in one call.
     slanted : int, optional
         Rows of a slanted tile, for kernels whose ``tile`` also takes ``mask``: what it is fastest with.
-    square : int, optional
-        Rows of the squares that large causal ones are halved to, for kernels with slanted tiles that waste much of one.
     """
 
     name: str
@@ -77,7 +74,6 @@ class Kernel:
     softcaps: bool = False
     band: Callable[..., tuple[int, Tensor, Tensor]] | None = None
     slanted: int | None = None
-    square: int | None = None
 
     def refusal(self, query: Tensor, softcap: float | None) -> str | None:
         """Why it cannot take these queries, or None."""
@@ -159,8 +155,8 @@ def cpu_tile(
 ) -> tuple[Tensor, Tensor]:
     """Torch's CPU flash kernel. It takes grouped heads, and needs the last axis contiguous.
 
-    It walks its batch in the outer loop and computes whole blocks of 512 keys, also where a causal square hides them.
-    So heads go in place of the batch where each has its own keys: tiles of one head in a row find theirs in the cache.
+    It walks its batch in the outer loop. So heads go in place of the batch where each has its own keys: tiles of one
+    head, one after the other, find most of theirs in the cache.
     """
     check_tile(query, key, causal=causal)
     query, key, value = rows_of_memory(query, key, value)
@@ -261,14 +257,7 @@ def _block(
 
 
 TORCH_KERNELS = (
-    Kernel(
-        "torch's CPU flash kernel",
-        "cpu",
-        (torch.float32, torch.float64, *HALF),
-        cpu_tile,
-        slanted=SLANTED_ROWS,
-        square=SQUARE_ROWS,
-    ),
+    Kernel("torch's CPU flash kernel", "cpu", (torch.float32, torch.float64, *HALF), cpu_tile, slanted=SLANTED_ROWS),
     Kernel("torch's FlashAttention-2", "cuda", HALF, flash_tile, multiple=8, largest=256),
     Kernel("cuDNN's attention", "cuda", HALF, cudnn_tile, multiple=8, largest=128),
     Kernel("torch's memory-efficient kernel", "cuda", (torch.float32, *HALF), efficient_tile, multiple=8),

@@ -13,13 +13,7 @@ __all__ = ["reached", "tile_plan"]
 
 @lru_cache(maxsize=512)
 def tile_plan(
-    queries: int,
-    keys: int,
-    nearest: int,
-    beyond: int | None,
-    most: int,
-    slanted: int | None = None,
-    square: int | None = None,
+    queries: int, keys: int, nearest: int, beyond: int | None, most: int, slanted: int | None = None
 ) -> tuple[TileRun, ...]:
     """The tiles of a band, equal neighbours in one run of at most ``most``; remembered, since layers ask alike.
 
@@ -31,13 +25,11 @@ def tile_plan(
         Tiles that one kernel call may take.
     slanted : int, optional
         Rows of a slanted tile, for kernels that take a mask; left out, none is slanted.
-    square : int, optional
-        Where tiles may be slanted, rows of the squares that large causal ones are halved to; left out, none is.
     """
     if slanted is None:
         runs = tile_runs(queries, keys, nearest, beyond)
     else:
-        runs = slanted_runs(queries, keys, nearest, beyond, rows=slanted, square=square)
+        runs = slanted_runs(queries, keys, nearest, beyond, rows=slanted)
     return tuple(part for run in _joined(runs) for part in _split(run, most))
 
 

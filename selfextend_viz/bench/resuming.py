@@ -10,7 +10,7 @@ from typing import Any
 
 from selfextend_viz.bench.rows import BenchRow, RateRow, Row, SkippedRow
 
-__all__ = ["Measured", "measured_before", "rows_from"]
+__all__ = ["Measured", "measured_before", "rows_in", "rows_of"]
 
 KINDS: dict[str, type[Row]] = {kind.__name__: kind for kind in (BenchRow, RateRow, SkippedRow)}
 SAME = ("device", "kind", "threads", "runs", "python", "torch", "quick", "group_size")
@@ -24,21 +24,30 @@ class Measured:
     stages: list[str] = field(default_factory=list)
 
 
-def rows_from(written: list[dict[str, Any]]) -> list[Row]:
+def rows_in(path: Path | str) -> list[Row]:
     """The rows of a file that ``selfextend-viz bench --json`` wrote.
 
     Raises
     ------
     ValueError
-        For a row that is none of a benchmark's.
+        If another command wrote it.
     """
+    return rows_of(_content(Path(path)))
+
+
+def _content(path: Path) -> dict[str, Any]:
+    written = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(written, dict) or written.get("command") != "bench":
+        raise ValueError(f"{path} was not written by bench; choose another file")
+    return written
+
+
+def rows_of(written: Mapping[str, Any]) -> list[Row]:
+    """The rows of what such a file holds."""
     rows: list[Row] = []
-    for one in written:
+    for one in written["rows"]:
         fields = dict(one)
-        kind = KINDS.get(fields.pop("row", ""))
-        if kind is None:
-            raise ValueError(f"{one} is no row of a benchmark; they are {', '.join(KINDS)}")
-        rows.append(kind(**fields))
+        rows.append(KINDS[fields.pop("row")](**fields))
     return rows
 
 
@@ -50,13 +59,11 @@ def measured_before(path: Path, settings: Mapping[str, Any]) -> Measured:
     ValueError
         If the file is no benchmark's, or was measured elsewhere or otherwise.
     """
-    written = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(written, dict) or written.get("command") != "bench":
-        raise ValueError(f"{path} was not written by bench; choose another file")
+    written = _content(path)
     before = written["settings"]
     for name in SAME:
         if before.get(name) != settings[name]:
             raise ValueError(
                 f"{path} has {name} {before.get(name)!r} and this benchmark {settings[name]!r}; choose another file"
             )
-    return Measured(rows_from(written["rows"]), list(before["stages"]))
+    return Measured(rows_of(written), list(before["stages"]))

@@ -1,13 +1,10 @@
-"""The whole benchmark as stages that yield rows, run after run, and what they were measured on."""
+"""The whole benchmark as stages that yield rows, run after run."""
 
 from __future__ import annotations
 
 import gc
-import importlib.metadata
-import platform
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +21,7 @@ from selfextend_viz.bench.rounds import in_turns
 from selfextend_viz.bench.rows import EAGER, LIMIT, PLAIN, PREFILL, BenchRow, RateRow, Row, SkippedRow, settings_of
 from selfextend_viz.positions import SelfExtend
 
-__all__ = ["Stage", "Suite", "environment"]
+__all__ = ["Stage", "Suite"]
 
 OURS = {"cpu": ("flash",), "cuda": ("flash", "fused")}
 
@@ -196,35 +193,3 @@ def _let_go() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def environment(plan: Plan) -> dict[str, object]:
-    """What the figures were measured on and with, and when."""
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "device": device_name(plan.device),
-        "kind": plan.device,
-        "threads": max(plan.threads),
-        "runs": plan.runs,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda,
-        **{name: _version(name) for name in ("transformers", "triton", "flash_attn")},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def device_name(device: str) -> str:
-    """What runs it, in words."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    source = Path("/proc/cpuinfo")
-    lines = source.read_text().splitlines() if source.exists() else []
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()

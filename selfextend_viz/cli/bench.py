@@ -54,9 +54,10 @@ def bench(
     destination = Destination(json, html)
     if resume and json is None:
         raise ValueError("--resume goes on with the file of --json; give one")
+    from selfextend_viz.bench.environment import environment
     from selfextend_viz.bench.plan import plan_for
     from selfextend_viz.bench.resuming import Measured, measured_before
-    from selfextend_viz.bench.suite import Suite, environment
+    from selfextend_viz.bench.suite import Suite
     from selfextend_viz.checkpoints import usable_device
 
     plan = plan_for(usable_device(device).type, quick=quick)

@@ -35,6 +35,15 @@ class Tile:
         """Number of key slots."""
         return self.key_stop - self.key_start
 
+    @property
+    def pairs(self) -> int:
+        """Number of query-key products that the tile needs."""
+        if self.kind == "rectangle":
+            return self.rows * self.keys
+        if self.kind == "slanted":
+            return self.rows * (self.keys - self.rows + 1)
+        return self.rows * (self.rows + 1) // 2
+
 
 @dataclass(frozen=True)
 class TileRun:
@@ -94,21 +103,15 @@ def tile_runs(queries: int, keys: int, nearest: int = 0, beyond: int | None = No
 
 
 def slanted_runs(
-    queries: int, keys: int, nearest: int = 0, beyond: int | None = None, *, rows: int, square: int | None = None
+    queries: int, keys: int, nearest: int = 0, beyond: int | None = None, *, rows: int
 ) -> Iterator[TileRun]:
     """As :func:`tile_runs`, but rows that the far limit cuts lie in slanted tiles of ``rows`` rows, one tile a row.
 
     For kernels that take a mask: it is the same for all of a run's tiles, and hides ``rows - 1`` pairs of each row.
-    A causal square of four times ``square`` rows or more is halved, and its halves again, until none has more than
-    ``square``: for kernels that compute much of what a causal square hides. Below that it would not pay.
     """
     check_interval(nearest, beyond)
     whole_number("rows", rows)
-    runs = _runs(queries, keys, nearest, beyond, slanted=rows)
-    if square is None:
-        return runs
-    most = whole_number("square", square)
-    return chain.from_iterable(_halved(run, most) for run in runs)
+    return _runs(queries, keys, nearest, beyond, slanted=rows)
 
 
 def _runs(
@@ -156,27 +159,3 @@ def _slanted(start: int, size: int, count: int, nearest: int, beyond: int) -> It
     stop = start + size
     kind: Literal["rectangle", "slanted"] = "rectangle" if size == 1 else "slanted"
     yield TileRun(Tile(kind, start, stop, start - beyond + 1, stop - nearest), count, size)
-
-
-def _halved(run: TileRun, most: int) -> Iterator[TileRun]:
-    """A large causal square as squares of at most ``most`` rows along its diagonal, and below them rectangles.
-
-    The rectangles of one size are a run: each halving of the squares leaves twice as many, half as large. The few
-    last rows, by which the square is no power of two of small ones, are a square and a rectangle of their own.
-    """
-    tile, halvings = run.first, 0
-    while tile.rows >> halvings > most:
-        halvings += 1
-    if tile.kind != "causal" or run.count > 1 or tile.rows < 4 * most:
-        yield run
-        return
-    row, key, size = tile.row_start, tile.key_start, tile.rows >> halvings
-    whole = size << halvings
-    yield TileRun(Tile("causal", row, row + size, key, key + size), 1 << halvings, size)
-    if whole < tile.rows:
-        yield from _halved(TileRun(Tile("causal", row + whole, tile.row_stop, key + whole, tile.key_stop)), most)
-        yield TileRun(Tile("rectangle", row + whole, tile.row_stop, key, key + whole))
-    for doubling in range(halvings):
-        side = size << doubling
-        rectangle = Tile("rectangle", row + side, row + 2 * side, key, key + side)
-        yield TileRun(rectangle, 1 << (halvings - 1 - doubling), 2 * side)
