@@ -26,10 +26,15 @@ def speed(report: dict[str, Any]) -> str:
         "A generated token behind 8,192 cached ones, and the peak of memory in prefill:",
         _decode([row for row in found if row.kind == DECODE]),
         _memory([row for row in found if row.kind == MEMORY]),
-        f"Medians over {settings['runs']} runs on {where}; in brackets the lowest and the highest run. Contestants take\n"
-        f"turns, and a ratio is to the plain one of the same round: `{COMMAND}`.",
+        f"Medians over {_runs(settings)} on {where}; in brackets the lowest and the highest run. Contestants\n"
+        f"take turns, and a ratio is to the plain one of the same round: `{COMMAND}`.",
     )
     return "\n\n".join(parts)
+
+
+def _runs(settings: dict[str, Any]) -> str:
+    """How many runs; what was cut short says so."""
+    return f"{settings['runs']} runs" + ("" if settings["complete"] else ", not all of them finished,")
 
 
 def _prefill(rows: Sequence[Summary]) -> str:
@@ -41,7 +46,9 @@ def _prefill(rows: Sequence[Summary]) -> str:
             members = [row for row in rows if (row.shape, row.length) == (shape, length)]
             here = {(row.contestant, row.neighbor_window): row for row in members if row.kind == PREFILL}
             eager = next((row for row in members if row.contestant == "eager"), None)
-            plain = here[PLAIN, None]
+            plain = here.get((PLAIN, None))
+            if plain is None:
+                continue
             ratios = [_ratio(row, row.ratio <= most) for window in windows for row in [here["flash", window]]]
             beside = f"{eager.value / here['flash', windows[-1]].value:.0f}x" if eager else "-"
             lines.append((shape, f"{length:,}", f"{1000 * plain.value:.0f} ms", *ratios, f"<= {most:.2f}", beside))

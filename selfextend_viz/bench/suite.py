@@ -54,13 +54,13 @@ class Suite:
         self._remember(known)
 
     def stages(self) -> list[Stage]:
-        """What is to be done, in order; each run of the whole follows the one before."""
+        """What is to be done, in order; each run of the whole follows the one before. Peaks of memory need one run."""
         plan = self._plan
         stages = []
         for run in range(plan.runs):
             stages += list(self._of_run(run))
-        if plan.memory_length is not None:
-            stages.append(Stage(f"memory at {plan.memory_length:,}", self._memory))
+            if run == 0 and plan.memory_length is not None:
+                stages.append(Stage(f"memory at {plan.memory_length:,}", self._memory))
         return stages
 
     def measure(self, stage: Stage) -> list[Row]:
