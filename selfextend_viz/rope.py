@@ -131,7 +131,7 @@ def rotate(tensor: Tensor, positions: Tensor, inv_freq: Tensor, *, attention_fac
     return turn(tensor, cos, sin)
 
 
-def turn(tensor: Tensor, cos: Tensor, sin: Tensor, *, some: slice = slice(None)) -> Tensor:
+def turn(tensor: Tensor, cos: Tensor, sin: Tensor, *, some: slice = slice(None), spent: Tensor | None = None) -> Tensor:
     """Turn every head of ``tensor`` by angles whose cosines and sines are known.
 
     Parameters
@@ -142,6 +142,9 @@ def turn(tensor: Tensor, cos: Tensor, sin: Tensor, *, some: slice = slice(None))
         float32 at least, broadcasting to ``[batch, heads, length, pairs]``; the first ``2 * pairs`` dimensions turn.
     some : slice
         The part of the length to turn, where no gradient is asked for. The rest of the result is not written.
+    spent : Tensor, optional
+        An earlier result, of the shape of tensor and the precision of ``cos``, that nobody reads any more: it is
+        written over, since fresh memory costs more than the turning. Not where a gradient is asked for.
 
     Returns
     -------
@@ -153,7 +156,7 @@ def turn(tensor: Tensor, cos: Tensor, sin: Tensor, *, some: slice = slice(None))
         halves = tensor[..., :pairs].to(cos.dtype), tensor[..., pairs : 2 * pairs].to(cos.dtype)
         turned = halves[0] * cos - halves[1] * sin, halves[1] * cos + halves[0] * sin
         return torch.cat((turned[0].to(tensor.dtype), turned[1].to(tensor.dtype), tensor[..., 2 * pairs :]), dim=-1)
-    result = torch.empty_like(tensor, dtype=cos.dtype)
+    result = torch.empty_like(tensor, dtype=cos.dtype) if spent is None else spent
     into, source = result[:, :, some], tensor[:, :, some]
     halves = source[..., :pairs].to(cos.dtype), source[..., pairs : 2 * pairs].to(cos.dtype)
     _turn_into(into, *halves, cos[..., some, :], sin[..., some, :])

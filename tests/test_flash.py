@@ -287,6 +287,18 @@ def test_gathered_and_split_runs_are_the_same_tiles(most):
                 assert all(run.count <= most for run in tile_plan(queries, keys, nearest, beyond, most, slanted=4))
 
 
+@torch.no_grad()
+def test_a_band_is_turned_into_the_memory_of_the_one_before(calls):
+    query, key, value = tensors(1, 2, 2, 300, 300)
+    before = [t.clone() for t in (query, key, value)]
+    flash, eager = both(query, key, value, SelfExtend(8, 64))
+    assert (flash - eager).abs().max() <= 1e-5
+    assert all(torch.equal(*pair) for pair in zip(before, (query, key, value), strict=True))
+    turned = {call[side].untyped_storage().data_ptr() for call in calls for side in (0, 1)}
+    assert len(calls) >= 3 and len(turned) == 2
+    assert turned.isdisjoint(t.untyped_storage().data_ptr() for t in (query, key, value))
+
+
 @pytest.mark.parametrize("nearest", [0, 40, 500])
 def test_only_what_a_band_reads_is_turned(nearest):
     """Queries before a band's first and keys after its last stay unwritten; padding shifts both."""

@@ -42,7 +42,10 @@ class PartRotate(Protocol):
         ...
 
     def part(self, tensor: Tensor, band: Band, side: str, some: slice) -> Tensor:
-        """As the call, of tensor's shape, but only ``some`` of the length is to be read; the rest may be anything."""
+        """As the call, of tensor's shape, but only ``some`` of the length is to be read; the rest may be anything.
+
+        It is to be read before the next part of its side is asked for, which may be written over it.
+        """
         ...
 
 

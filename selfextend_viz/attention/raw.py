@@ -155,14 +155,19 @@ class _Turns:
         self._inv_freq = inv_freq
         self._attention_factor = attention_factor
         self._known: dict[Any, tuple[Tensor, Tensor]] = {}
+        self._spent: dict[str, Tensor] = {}
 
     def __call__(self, tensor: Tensor, band: Band, side: str) -> Tensor:
-        return self.part(tensor, band, side, slice(None))
+        return turn(tensor, *self.tables(tensor, band, side, dtype=torch.promote_types(tensor.dtype, torch.float32)))
 
     def part(self, tensor: Tensor, band: Band, side: str, some: slice) -> Tensor:
         """As :meth:`selfextend_viz.attention.logits.PartRotate.part`."""
         dtype = torch.promote_types(tensor.dtype, torch.float32)
-        return turn(tensor, *self.tables(tensor, band, side, dtype=dtype), some=some)
+        tables = self.tables(tensor, band, side, dtype=dtype)
+        if tensor.dtype != dtype:
+            return turn(tensor, *tables, some=some)
+        self._spent[side] = turn(tensor, *tables, some=some, spent=self._spent.get(side))
+        return self._spent[side]
 
     def tables(self, tensor: Tensor, band: Band, side: str, *, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """As :meth:`selfextend_viz.attention.logits.TableRotate.tables`."""
