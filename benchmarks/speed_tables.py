@@ -20,21 +20,22 @@ def speed(report: dict[str, Any]) -> str:
     """Prefill, decoding and memory beside plain attention, and what was measured on."""
     found, settings = over_runs(rows_of(report)), report["settings"]
     where = f"{settings['device']}, {settings['threads']} threads, torch {settings['torch']}, {settings['date'][:10]}"
-    parts = (
+    decode, memory = ([row for row in found if row.kind == kind] for kind in (DECODE, MEMORY))
+    parts = [
         "Prefill, RoPE included, in units of plain causal attention's time:",
         _prefill([row for row in found if row.kind in (PREFILL, EAGER)]),
-        "A generated token behind 8,192 cached ones, and the peak of memory in prefill:",
-        _decode([row for row in found if row.kind == DECODE]),
-        _memory([row for row in found if row.kind == MEMORY]),
+        *(["A generated token behind 8,192 cached ones:", _decode(decode)] if decode else []),
+        *(["The peak of memory in prefill, its inputs included:", _memory(memory)] if memory else []),
         f"Medians over {_runs(settings)} on {where}; in brackets the lowest and the highest run. Contestants\n"
         f"take turns, and a ratio is to the plain one of the same round: `{COMMAND}`.",
-    )
+    ]
     return "\n\n".join(parts)
 
 
 def _runs(settings: dict[str, Any]) -> str:
     """How many runs; what was cut short says so."""
-    return f"{settings['runs']} runs" + ("" if settings["complete"] else ", not all of them finished,")
+    runs = f"{settings['runs']} runs"
+    return runs if settings["complete"] else f"what has been measured so far of {runs}"
 
 
 def _prefill(rows: Sequence[Summary]) -> str:
