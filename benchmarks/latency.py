@@ -26,9 +26,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from attention import device_name
 from rich.console import Console
 from rich.table import Table
+
+from selfextend_viz.bench.environment import device_name
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))  # the server and the page are those of the browser tests

@@ -10,10 +10,13 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from markdown_tables import markdown_table
+from speed_tables import speed
 
 from selfextend_viz.experiments.rows import wilson_interval
 from selfextend_viz.experiments.verdict import Verification, VerifyRow
@@ -25,30 +28,6 @@ CARD = ROOT / "selfextend_viz" / "demo" / "weights" / "README.md"
 RETRIEVAL = {"paper": "paper's grass", "natural": "natural text", "distractor": "other numbers"}
 
 Row = dict[str, Any]
-
-
-def markdown_table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown, its first column to the left and the others to the right."""
-    rule = ["---", *("---:" for _ in columns[1:])]
-    return "\n".join("| " + " | ".join(line) + " |" for line in (columns, rule, *lines))
-
-
-def speed(report: Row) -> str:
-    """Self-Extend's flash beside plain causal attention and eager, RoPE included in each."""
-
-    def line(row: Row) -> tuple[str, ...]:
-        seconds = row["median_seconds"]
-        shown = [f"{1000 * seconds[name]:.0f} ms" if name in seconds else "-" for name in ("plain", "flash", "eager")]
-        ratio = f"{row['eager_over_flash']:.0f}x" if row["eager_over_flash"] else "-"
-        return (str(row["length"]), str(row["neighbor_window"]), *shown, f"{row['flash_over_plain']:.2f}x", ratio)
-
-    columns = ("N", "w_n", "plain causal", "flash", "eager", "flash / plain", "eager / flash")
-    where = f"{report['heads']} heads x {report['head_dim']}, {report['dtype']}, {report['threads']} threads"
-    return (
-        f"{markdown_table(columns, map(line, report['rows']))}\n\n"
-        f"Medians on {report['device']}, {where}, torch {report['torch']}, RoPE included in each:\n"
-        "`python benchmarks/attention.py --json benchmarks/results/attention_cpu.json`."
-    )
 
 
 def models(report: Row) -> str:
@@ -223,7 +202,7 @@ class Block:
 BLOCKS = (
     Block(README, "demo", "demo_table.json", demo),
     Block(README, "verify", "verify_demo.json", verified),
-    Block(README, "speed", "attention_cpu.json", speed),
+    Block(README, "speed", "bench_cpu.json", speed),
     Block(README, "models", "models.json", models),
     Block(CARD, "demo", "demo_table.json", card),
 )

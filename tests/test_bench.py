@@ -283,6 +283,44 @@ class TestCommand:
         assert found["settings"]["complete"] is False
         assert "prefill" in {one.get("kind") for one in found["rows"]}
 
+    def test_what_is_cut_short_goes_on_and_measures_nothing_twice(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(plan, "plan_for", lambda device, *, quick: replace(PLAN, lengths=(64,), runs=1))
+        written = tmp_path / "rows.json"
+        call = ["bench", "--device", "cpu", "--json", str(written), "--resume"]
+        result = CliRunner().invoke(app, [*call, "--minutes", "0"])
+        assert result.exit_code == 0 and "5 stages are left" in result.stderr
+        assert json.loads(written.read_text())["rows"] == []
+        measured, whole = [], suite.Suite.measure
+        monkeypatch.setattr(suite.Suite, "measure", lambda self, stage: measured.append(stage) or whole(self, stage))
+        clock = iter((0.0, 0.0, 0.0, 60.0, 0.0, 0.0, 0.0, 0.0))
+        monkeypatch.setattr(sys.modules["selfextend_viz.cli.bench"], "monotonic", lambda: next(clock))
+        for minutes, left in (("1", 3), ("1", 0)):
+            result = CliRunner().invoke(app, [*call, "--minutes", minutes])
+            assert result.exit_code == 0, result.stderr
+            assert (f"{left} stages are left" in result.stderr) is (left > 0)
+            assert json.loads(written.read_text())["settings"]["complete"] is (left == 0)
+        titles = [stage.title for stage in measured]
+        assert len(titles) == len(set(titles)) == 5
+        found = json.loads(written.read_text())
+        assert found["settings"]["stages"] == titles
+        assert {one["contestant"] for one in found["rows"] if one["row"] == "BenchRow"} >= {"plain", "limit", "auto"}
+        assert len({one["what"] for one in found["rows"] if one["row"] == "SkippedRow"}) == sum(
+            one["row"] == "SkippedRow" for one in found["rows"]
+        )
+
+    def test_resuming_what_was_measured_otherwise(self, monkeypatch, tmp_path):
+        monkeypatch.setattr(plan, "plan_for", lambda device, *, quick: replace(PLAN, lengths=(64,), runs=1))
+        written = tmp_path / "rows.json"
+        call = ["bench", "--device", "cpu", "--resume", "--minutes", "0", "--json", str(written)]
+        assert CliRunner().invoke(app, call).exit_code == 0
+        result = CliRunner().invoke(app, [*call, "--quick"])
+        assert result.exit_code == 2 and "has quick False and this benchmark True" in result.stderr
+        written.write_text("{}")
+        result = CliRunner().invoke(app, call)
+        assert result.exit_code == 2 and "was not written by bench" in result.stderr
+        result = CliRunner().invoke(app, ["bench", "--resume"])
+        assert result.exit_code == 2 and "give one" in result.stderr
+
 
 class TestGpuCheck:
     def ran(self, *arguments, **environment):

@@ -235,13 +235,13 @@ def test_a_decode_step_is_two_calls_without_a_causal_flag(calls):
 
 
 def test_equal_tiles_are_one_call_and_a_batch_of_one_copies_nothing(calls):
-    """The near square, all slanted tiles after it, and the one far square."""
+    """The near square, all slanted tiles after it, and the one far square: heads in place of the batch."""
     query, key, value = tensors(1, 2, 2, 512, 512)
     attend(query, key, value, SelfExtend(8, 64), implementation="flash")
-    assert [(tuple(query.shape[::2]), causal) for query, _, _, causal in calls] == [
-        ((1, 64), True),
-        ((14, 32), False),
-        ((1, 448), True),
+    assert [(tuple(query.shape[:3]), causal) for query, _, _, causal in calls] == [
+        ((2, 1, 64), True),
+        ((2, 14, 32), False),
+        ((2, 1, 448), True),
     ]
     assert calls[1][1].shape[2] == 64 + 32 - 1
     assert all(call[2].untyped_storage().data_ptr() == value.untyped_storage().data_ptr() for call in calls)
@@ -252,7 +252,7 @@ def test_slanted_tiles_of_a_batch_are_never_copied_for_each_other(calls):
     flash, eager = both(query, key, value, SelfExtend(8, 64))
     assert (flash - eager).abs().max() <= 1e-5
     slanted = [call for call in calls if call[0].shape[2] == 32]
-    assert [call[0].shape[0] for call in slanted] == [14, 14, 14]
+    assert [call[0].shape[1] for call in slanted] == [14, 14, 14]
     assert all(call[2].untyped_storage().data_ptr() == value.untyped_storage().data_ptr() for call in slanted)
 
 

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 import pytest
 from method_matrix import METHOD_CASES
 
+from selfextend_viz.bench.rows import BenchRow
 from selfextend_viz.experiments.rows import HeadRow, LogitRow, PasskeyRow, PerplexityRow, wilson_interval
 from selfextend_viz.methods import YaRN
 from selfextend_viz.plots import (
@@ -25,8 +26,10 @@ from selfextend_viz.plots import (
     plot_passkey,
     plot_perplexity,
     plot_position_map,
+    plot_ratios,
     plot_reach,
     plot_rotation,
+    plot_tiles,
     position_map,
     reach_map,
     reach_sentence,
@@ -34,7 +37,7 @@ from selfextend_viz.plots import (
     worst_head,
 )
 from selfextend_viz.plots.hatching import boundary, edges, hatch
-from selfextend_viz.positions import Method, PlainRoPE, SelfExtend, relative_positions
+from selfextend_viz.positions import Band, Method, PlainRoPE, SelfExtend, relative_positions, tiles, true_position
 
 METHOD = SelfExtend(group_size=4, neighbor_window=6)
 LABEL = str(METHOD)
@@ -104,6 +107,12 @@ LOSSES = [
     perplexity_row(LABEL, 16, 1.0, math.nan),
 ]
 
+SPEEDS = [
+    BenchRow("prefill", name, "4 x 64", length, window, 8, 0.1, "s", ratio, 3, 0)
+    for length in (1024, 4096)
+    for name, window, ratio in (("plain", None, 1.0), ("flash", 256, 1.2), ("limit", None, 0.6))
+]
+
 FIGURES = [
     plot_position_map(METHOD, 40, context_length=L, row=30),
     plot_position_map(METHOD, 5, context_length=L),
@@ -115,6 +124,9 @@ FIGURES = [
     plot_outlier_grid(HEADS),
     plot_passkey(PASSKEYS, context_length=L, reach={LABEL: 46}),
     plot_perplexity(LOSSES, context_length=L),
+    plot_ratios(SPEEDS, limit=True),
+    plot_tiles(METHOD, 40),
+    plot_tiles(METHOD, 40, queries=9),
 ]
 
 
@@ -173,6 +185,46 @@ def test_position_map_has_the_same_traces_whatever_it_shows() -> None:
     kinds = [[(trace.name, trace.type) for trace in figure.data] for figure in FIGURES[:3]]
     assert kinds[0] == kinds[1] == kinds[2] and len(kinds[0]) == 14
     assert len({len(figure.layout.annotations) for figure in FIGURES[:3]}) == 1
+
+
+def filled_cells(trace: Any) -> np.ndarray:
+    """How many outlines of a trace hold the middle of each cell [query, key], by counting crossings to its left."""
+    inside = np.zeros((40, 40), dtype=int)
+    polygon: list[tuple[float, float]] = []
+    for x, y in zip(trace.x, trace.y, strict=True):
+        if x is not None:
+            polygon.append((x, y))
+            continue
+        crossed = np.zeros((40, 40), dtype=int)
+        for (left, top), (right, bottom) in zip(polygon, polygon[1:], strict=False):
+            low, high = sorted((top, bottom))
+            if left == right:
+                crossed[int(low) : int(high), int(left) :] += 1
+        inside += crossed % 2
+        polygon = []
+    return inside
+
+
+@pytest.mark.parametrize("queries", [40, 9])
+def test_tiles_cover_each_pair_once_and_are_told_on_hover(queries: int) -> None:
+    figure = plot_tiles(METHOD, 40, queries=queries)
+    drawn = sum(filled_cells(trace) for trace in figure.data if trace.fill == "toself")
+    rows = np.arange(40)[:, None]
+    np.testing.assert_array_equal(drawn, (np.arange(40) <= rows) & (rows >= 40 - queries))
+    centres = [text for trace in figure.data if trace.mode == "markers" for text in trace.text]
+    wanted = [tile for band in METHOD.bands for tile in tiles(queries, 40, band.nearest, band.beyond)]
+    assert len(centres) == len(wanted)
+    assert f"queries {wanted[0].row_start} to {wanted[0].row_stop - 1}" in centres[0]
+    assert figure.layout.title.text == f"{len(wanted)} tiles: {int(drawn.sum()):,} products of query and key"
+    assert "exactly as many as plain" in figure.layout.title.subtitle.text
+
+
+def test_tiles_of_a_band_that_is_more_than_an_interval() -> None:
+    class Chunks:
+        bands = (Band(true_position, true_position, visible=lambda i, j: i // 4 == j // 4),)
+
+    with pytest.raises(ValueError, match="more than distances"):
+        plot_tiles(Chunks(), 12)
 
 
 def test_long_sequences_are_sampled_and_say_so() -> None:

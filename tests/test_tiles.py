@@ -28,6 +28,7 @@ def coverage(queries: int, keys: int, nearest: int, beyond: int | None, slanted:
     if slanted is not None:
         found = (tile for run in slanted_runs(queries, keys, nearest, beyond, rows=slanted) for tile in run)
     for tile in found:
+        assert tile.pairs == pairs_of(tile).sum()
         assert keys - queries <= tile.row_start < tile.row_stop <= keys
         assert 0 <= tile.key_start < tile.key_stop <= keys
         count[tile.row_start : tile.row_stop, tile.key_start : tile.key_stop] += pairs_of(tile)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -153,13 +153,20 @@ def cpu_tile(
     softcap: float | None = None,
     mask: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Torch's CPU flash kernel. It takes grouped heads, and needs the last axis contiguous."""
+    """Torch's CPU flash kernel. It takes grouped heads, and needs the last axis contiguous.
+
+    It walks its batch in the outer loop. So heads go in place of the batch where each has its own keys: tiles of one
+    head, one after the other, find most of theirs in the cache.
+    """
     check_tile(query, key, causal=causal)
     query, key, value = rows_of_memory(query, key, value)
     masked = {} if mask is None else {"attn_mask": mask}
-    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-        query, key, value, 0.0, causal, scale=scale, **masked
-    )
+    call = partial(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu, scale=scale, **masked)
+    if query.shape[1] != key.shape[1]:
+        output, lse = call(query, key, value, 0.0, causal)
+        return output, lse
+    output, lse = call(*(tensor.transpose(0, 1) for tensor in (query, key, value)), 0.0, causal)
+    return output.transpose(0, 1), lse.transpose(0, 1)
 
 
 @lru_cache(maxsize=8)

@@ -16,7 +16,7 @@ from selfextend_viz.attention import attend, choose
 from selfextend_viz.bench.plan import Heads
 from selfextend_viz.bench.rows import PLAIN, SkippedRow
 from selfextend_viz.positions import SelfExtend
-from selfextend_viz.rope import default_inv_freq, rotate
+from selfextend_viz.rope import cos_sin, default_inv_freq, rotate, turn
 
 __all__ = ["Contestant", "Inputs", "banded", "check_alike", "inputs_of", "ours", "plain", "plain_contestants", "tried"]
 
@@ -65,10 +65,11 @@ def inputs_of(shape: Heads, length: int, *, device: str) -> Inputs:
 
 
 def plain(inputs: Inputs, backend: SDPBackend | None = None) -> Tensor:
-    """RoPE and torch's own causal attention; a named backend runs or refuses."""
+    """RoPE, its angles computed once, and torch's own causal attention; a named backend runs or refuses."""
     positions = torch.arange(inputs.query.shape[2], device=inputs.device)
     inv_freq, _ = default_inv_freq(inputs.query.shape[-1])
-    turned = rotate(inputs.query, positions, inv_freq), rotate(inputs.key, positions, inv_freq)
+    tables = cos_sin(positions, inv_freq)
+    turned = turn(inputs.query, *tables), turn(inputs.key, *tables)
     grouped = inputs.query.shape[1] != inputs.key.shape[1]
     attention = partial(F.scaled_dot_product_attention, *turned, inputs.value, is_causal=True, enable_gqa=grouped)
     if backend is None:

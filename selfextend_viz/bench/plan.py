@@ -48,7 +48,7 @@ class Plan:
     shapes, lengths, windows
         Prefill: every window at every length of every shape, in one group of contestants.
     eager_lengths
-        Lengths at which eager is timed too, apart from the others.
+        Lengths at which eager is timed too, apart from the others, in the first of the shapes.
     peer_lengths
         Lengths at which other people's code takes part.
     decoded
@@ -100,6 +100,7 @@ _CPU = Plan(
     end_to_end=(),
     memory_length=32768,
     threads=(1, 2),
+    seconds=8.0,
 )
 _CUDA = replace(
     _CPU,

@@ -46,10 +46,9 @@ def in_turns(
         By name, in the order given.
     """
     timers = {name: Timer("run()", globals={"run": run}, num_threads=threads) for name, run in runs.items()}
-    # timeit runs the call twice before it times it, so this also warms caches and autotuners.
-    once = {name: timer.timeit(1).median for name, timer in timers.items()}
+    once = {name: _once(timer, 1) for name, timer in timers.items()}
     calls = {name: max(1, min(1000, int(BLOCK_SECONDS / max(time, 1e-9)))) for name, time in once.items()}
-    round_seconds = sum((calls[name] + 2) * time for name, time in once.items())
+    round_seconds = sum((calls[name] + (2 if calls[name] > 1 else 1)) * time for name, time in once.items())
     rounds = max(LEAST_ROUNDS, min(MOST_ROUNDS, int(seconds / round_seconds)))
     times: dict[str, list[float]] = {name: [] for name in runs}
     names = list(runs)
@@ -64,6 +63,6 @@ def in_turns(
 
 
 def _once(timer: Timer, calls: int) -> float:
-    """Seconds a call; a long one is warmed up once and not twice, which is all that ``timeit`` offers."""
+    """Seconds a call, after one or two that are not timed: ``timeit`` runs two, which is much for a long call."""
     measured = timer.timeit(calls) if calls > 1 else timer.blocked_autorange(min_run_time=1e-4)
     return float(measured.median)

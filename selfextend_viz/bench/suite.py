@@ -1,13 +1,10 @@
-"""The whole benchmark as stages that yield rows, run after run, and what they were measured on."""
+"""The whole benchmark as stages that yield rows, run after run."""
 
 from __future__ import annotations
 
 import gc
-import importlib.metadata
-import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,10 +18,10 @@ from selfextend_viz.bench.models import built, decode_rows, first_token_rows
 from selfextend_viz.bench.peers import peers
 from selfextend_viz.bench.plan import Heads, ModelShape, Plan
 from selfextend_viz.bench.rounds import in_turns
-from selfextend_viz.bench.rows import EAGER, LIMIT, PLAIN, PREFILL, BenchRow, Row, SkippedRow, settings_of
+from selfextend_viz.bench.rows import EAGER, LIMIT, PLAIN, PREFILL, BenchRow, RateRow, Row, SkippedRow, settings_of
 from selfextend_viz.positions import SelfExtend
 
-__all__ = ["Stage", "Suite", "environment"]
+__all__ = ["Stage", "Suite"]
 
 OURS = {"cpu": ("flash",), "cuda": ("flash", "fused")}
 
@@ -46,21 +43,24 @@ class Suite:
         What is measured.
     longlm
         A checkout of the authors' repository, whose code takes part.
+    known
+        Rows of stages that were measured before.
     """
 
-    def __init__(self, plan: Plan, *, longlm: Path | None = None) -> None:
+    def __init__(self, plan: Plan, *, longlm: Path | None = None, known: Iterable[Row] = ()) -> None:
         self._plan, self._longlm = plan, longlm
-        self._rates: dict[tuple[Heads, int], dict[str, float]] = {}
+        self._rates: dict[tuple[str, int], dict[str, float]] = {}
         self._said: set[Row] = set()
+        self._remember(known)
 
     def stages(self) -> list[Stage]:
-        """What is to be done, in order; each run of the whole follows the one before."""
+        """What is to be done, in order; each run of the whole follows the one before. Peaks of memory need one run."""
         plan = self._plan
         stages = []
         for run in range(plan.runs):
             stages += list(self._of_run(run))
-        if plan.memory_length is not None:
-            stages.append(Stage(f"memory at {plan.memory_length:,}", self._memory))
+            if run == 0 and plan.memory_length is not None:
+                stages.append(Stage(f"memory at {plan.memory_length:,}", self._memory))
         return stages
 
     def measure(self, stage: Stage) -> list[Row]:
@@ -75,30 +75,39 @@ class Suite:
             found = [SkippedRow(stage.title, str(error).splitlines()[0])]
         _let_go()
         fresh = [row for row in found if row not in self._said]
-        self._said |= {row for row in fresh if isinstance(row, SkippedRow)}
+        self._remember(fresh)
         return fresh
+
+    def _remember(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            if isinstance(row, SkippedRow):
+                self._said.add(row)
+            elif isinstance(row, RateRow):
+                self._rates.setdefault((row.shape, row.run), {})[row.name] = row.value
 
     def _of_run(self, run: int) -> Iterator[Stage]:
         plan = self._plan
+
+        def stage(title: str, measure: Callable[..., list[Row]], *of: object) -> Stage:
+            return Stage(f"{title}, run {run + 1}", partial(measure, *of, run))
+
         for shape in plan.shapes:
-            yield Stage("what the device can do", partial(self._measure_rates, shape, run))
+            yield stage(f"what the device can do, {shape}", self._measure_rates, shape)
             for length in plan.lengths:
-                yield Stage(f"prefill {length:,}, {shape}", partial(self._prefill, shape, length, run))
-            for length in plan.eager_lengths:
-                yield Stage(f"eager {length:,}, {shape}", partial(self._eager, shape, length, run))
+                yield stage(f"prefill {length:,}, {shape}", self._prefill, shape, length)
+        for length in plan.eager_lengths:
+            yield stage(f"eager {length:,}, {plan.shapes[0]}", self._eager, plan.shapes[0], length)
         for which, cached in plan.decoded:
             name = which.name if isinstance(which, ModelShape) else which
-            yield Stage(f"decoding at {cached:,}, {name}", partial(self._decode, which, cached, run))
+            yield stage(f"decoding at {cached:,}, {name}", self._decode, which, cached)
         for model, length in plan.end_to_end:
-            yield Stage(f"{model.name} at {length:,}", partial(self._end_to_end, model, length, run))
+            yield stage(f"{model.name} at {length:,}", self._end_to_end, model, length)
 
     def _threads(self) -> int:
         return max(self._plan.threads)
 
     def _measure_rates(self, shape: Heads, run: int) -> list[Row]:
-        rows = measured_rates(shape, device=self._plan.device, threads=self._threads(), run=run)
-        self._rates[shape, run] = {row.name: row.value for row in rows}
-        return list[Row](rows)
+        return list[Row](measured_rates(shape, device=self._plan.device, threads=self._threads(), run=run))
 
     def _prefill(self, shape: Heads, length: int, run: int) -> list[Row]:
         plan = self._plan
@@ -133,7 +142,7 @@ class Suite:
         return rows
 
     def _limit(self, shape: Heads, length: int, run: int, base: float) -> BenchRow:
-        rates = self._rates[shape, run]
+        rates = self._rates[str(shape), run]
         work = work_of(shape, length)
         seconds = work.seconds(flops_rate=rates["products"], bytes_rate=rates["memory"])
         detail = (
@@ -184,35 +193,3 @@ def _let_go() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def environment(plan: Plan) -> dict[str, object]:
-    """What the figures were measured on and with, and when."""
-    return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "device": device_name(plan.device),
-        "kind": plan.device,
-        "threads": max(plan.threads),
-        "runs": plan.runs,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda,
-        **{name: _version(name) for name in ("transformers", "triton", "flash_attn")},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def device_name(device: str) -> str:
-    """What runs it, in words."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    source = Path("/proc/cpuinfo")
-    lines = source.read_text().splitlines() if source.exists() else []
-    models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()

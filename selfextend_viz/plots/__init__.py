@@ -11,6 +11,7 @@ from selfextend_viz.plots.position_map import PositionMap, explain_pair, plot_po
 from selfextend_viz.plots.reach import ReachMap, plot_reach, reach_map, reach_sentence, reach_table
 from selfextend_viz.plots.rotation import plot_rotation
 from selfextend_viz.plots.speed import plot_ratios
+from selfextend_viz.plots.tiles import plot_tiles
 from selfextend_viz.plots.wavelengths import Wavelengths, plot_wavelengths, wavelengths, wavelengths_sentence
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "plot_ratios",
     "plot_reach",
     "plot_rotation",
+    "plot_tiles",
     "plot_wavelengths",
     "position_map",
     "reach_map",

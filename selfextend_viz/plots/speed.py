@@ -15,6 +15,8 @@ __all__ = ["plot_ratios"]
 
 OTHERS = Style(REFERENCE_COLOR, "dot", "circle")
 GAP = 0.08
+BELOW = {"y": -0.2, "yanchor": "top", "x": 0, "xanchor": "left"}
+"""Many contestants take more than one line in a narrow page, which above the panels would run into the subtitle."""
 
 
 def plot_ratios(rows: Iterable[Row], *, limit: bool = False) -> go.Figure:
@@ -48,7 +50,7 @@ def plot_ratios(rows: Iterable[Row], *, limit: bool = False) -> go.Figure:
     figure = go.Figure()
     for place, shape in enumerate(shapes):
         figure.add_traces(_panel([row for row in found if row.shape == shape], styles, place))
-    figure.update_layout(**_axes(found, shapes), annotations=_names(shapes), showlegend=True)
+    figure.update_layout(**_axes(found, shapes), annotations=_names(shapes), showlegend=True, legend=BELOW)
     title, subtitle = _words(found)
     return dress(figure, title=title, subtitle=subtitle)
 

@@ -35,6 +35,15 @@ class Tile:
         """Number of key slots."""
         return self.key_stop - self.key_start
 
+    @property
+    def pairs(self) -> int:
+        """Number of query-key products that the tile needs."""
+        if self.kind == "rectangle":
+            return self.rows * self.keys
+        if self.kind == "slanted":
+            return self.rows * (self.keys - self.rows + 1)
+        return self.rows * (self.rows + 1) // 2
+
 
 @dataclass(frozen=True)
 class TileRun:
