@@ -108,9 +108,13 @@ def is_as_computed(kind: str, lab: LabPage, card: str, numbers: dict[str, int]) 
 
 
 def assert_as_computed(kind: str, case: Case, lab: LabPage) -> None:
-    """The explorer comes to show what the library computes for the numbers in its boxes."""
-    numbers = {name: int(lab.box(name).input_value()) for name in case.sliders}
-    lab.until(lambda: is_as_computed(kind, lab, case.card, numbers), 60)
+    """The explorer comes to show what the library computes for the numbers in its boxes, which may still follow."""
+
+    def holds() -> bool:
+        numbers = {name: int(lab.box(name).input_value()) for name in case.sliders}
+        return is_as_computed(kind, lab, case.card, numbers)
+
+    lab.until(holds, 60)
 
 
 def test_every_slider_moves_it_by_keyboard_and_by_mouse(opened):
