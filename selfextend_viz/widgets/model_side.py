@@ -109,10 +109,11 @@ class ModelSide:
         for step in known:
             if step.kind == STRIP:
                 strip = with_answer(strip, step.label, self.work.run(step))
-        if any(row["digits"] is not None for row in strip["rows"]):
-            yield Progress(0, len(plan), "", show=partial(self._show_strip, strip))
         pieces = self.pieces(plan)
-        yield from self._fill(setting, strip, [piece for piece in pieces if piece.step.kind == STRIP])
+        rows = [piece for piece in pieces if piece.step.kind == STRIP]
+        if not rows:  # else what is known is drawn with the first answer: drawing twice would delay it
+            yield Progress(0, len(plan), "", show=partial(self._show_strip, strip))
+        yield from self._fill(setting, strip, rows)
         cells = [self.work.run(step) for step in known if step.kind == "cell"]
         if cells:
             yield Progress(0, len(plan), "", show=partial(self._begin, setting, cells))
