@@ -46,7 +46,7 @@ class RawRotation:
         ValueError
             If the model's file has no ``apply_rotary_pos_emb``, or one that does not turn pairs of dimensions.
         """
-        rotary: Any = getattr(layer.rotary, "module", layer.rotary)
+        rotary: Any = layer.rotary.module
         kind = _layer_type(layer, rotary)
         prefix = "" if kind is None else f"{kind}_"
         frequencies: Tensor = getattr(rotary, f"{prefix}inv_freq").cpu().double()
