@@ -1,5 +1,6 @@
 """The lab without a browser: set the state's traits, read the figures' data."""
 
+import sys
 import threading
 
 import numpy as np
@@ -396,6 +397,21 @@ def test_stored_cells_stay_until_live_ones_replace_them(settled):
     finally:
         go_on.set()
         opened.close()
+
+
+def test_in_a_notebook_the_model_waits_until_the_page_has_drawn_what_is_stored(settled, monkeypatch):
+    stored = settled.work.results(settled.setting)
+    module = sys.modules[Lab.__module__]  # the package's `lab` is the function
+    monkeypatch.setattr(module, "has_page", lambda: True)
+    monkeypatch.setattr(module, "PAGE_PATIENCE", 60.0)
+    app = small_lab(stored=stored)
+    for figure in app.figures:
+        assert not app.worker.wait(0.1)
+        assert app.worker.started == 0
+        figure.widget._handle_custom_msg({"kind": "drawn"}, [])
+    assert app.worker.wait(WAIT)
+    assert app.worker.started == 1
+    app.close()
 
 
 def test_stored_results_of_other_weights_are_set_aside_with_a_word(settled):

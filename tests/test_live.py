@@ -42,6 +42,27 @@ def test_a_job_runs_to_its_end_and_reports_each_step():
     assert [report.progress.done for report in reports[1:]] == [0, 1, 2, 3, 3]
 
 
+def test_a_patient_job_waits_until_it_is_let_go(worker):
+    seen = []
+    worker.submit(counting_job(seen, "patient", steps=1), patience=60)
+    assert not worker.wait(0.3)
+    assert not seen
+    worker.begin()
+    assert worker.wait(5)
+    assert seen == [("patient", 0)]
+
+
+def test_patience_ends_by_itself_and_a_newer_job_has_none(worker):
+    seen = []
+    worker.submit(counting_job(seen, "short", steps=1), patience=0.2)
+    assert worker.wait(5)
+    worker.submit(counting_job(seen, "long", steps=1), patience=60)
+    worker.submit(counting_job(seen, "newer", steps=1))
+    assert worker.wait(5)
+    assert seen == [("short", 0), ("newer", 0)]
+    assert worker.dropped == 1
+
+
 @pytest.mark.parametrize("end", ["finish", "stop", "fail", "close"])
 def test_what_was_there_before_is_not_collected_while_work_is_under_way(worker, end):
     begun, go_on = threading.Event(), threading.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ from selfextend_viz.widgets.live import Worker
 from selfextend_viz.widgets.look import companion
 from selfextend_viz.widgets.model_panels import DivergencePanel, PasskeyPanel
 from selfextend_viz.widgets.model_side import ModelSide
+from selfextend_viz.widgets.panel import LiveFigure
 from selfextend_viz.widgets.results import Results, Setting, stored_results
 from selfextend_viz.widgets.tables import DataTable
 from selfextend_viz.widgets.tool_row import ToolRow
@@ -25,6 +27,8 @@ from selfextend_viz.widgets.work import LabWork, Subject
 PANEL_HEIGHT = 192
 QUICK = 4096
 """The lab opens on no longer text than this, whatever the model."""
+PAGE_PATIENCE = 6.0
+"""Seconds that the model is not asked while a page is still drawing what is known: both want the processor."""
 
 
 class Lab(ipywidgets.VBox):
@@ -87,6 +91,11 @@ class Lab(ipywidgets.VBox):
         return self.position, self.reach, self.divergence, self.passkey
 
     @property
+    def figures(self) -> tuple[LiveFigure, ...]:
+        """All that plotly draws."""
+        return self.reach.figure, self.divergence.figure, self.divergence.grid, self.passkey.figure
+
+    @property
     def setting(self) -> Setting:
         """The numbers as they are now."""
         return self.model_side.setting
@@ -122,7 +131,15 @@ class Lab(ipywidgets.VBox):
         self.model_side.open(stored)
         self.state.observe(self._changed, "revision")
         self.strip.question.observe(self._asked, "revision")
-        self._ask_or_rest()
+        self._undrawn = set(self.figures)
+        for figure in self.figures:
+            figure.on_drawn = partial(self._drawn, figure)
+        self._ask_or_rest(patience=PAGE_PATIENCE if stored is not None and has_page() else 0.0)
+
+    def _drawn(self, figure: LiveFigure) -> None:
+        self._undrawn.discard(figure)
+        if not self._undrawn:
+            self.worker.begin()
 
     def _changed(self, change: Any) -> None:
         self.model_side.set_aside(formula_only=self.state.formula_only)
@@ -133,12 +150,13 @@ class Lab(ipywidgets.VBox):
             self.strip.mark("stale", dim=True)
             self._ask_or_rest()
 
-    def _ask_or_rest(self) -> None:
+    def _ask_or_rest(self, *, patience: float = 0.0) -> None:
         if self.state.formula_only:
             self.model_side.set_aside(formula_only=True)
             self.worker.stop()
         else:
-            self.worker.submit(partial(self.model_side.steps, self.setting, self.strip.question.asked))
+            job = partial(self.model_side.steps, self.setting, self.strip.question.asked)
+            self.worker.submit(job, patience=patience)
 
     def _report(self, report: Any) -> None:
         self.bar.report(report)
@@ -217,6 +235,12 @@ def state_for(subject: Subject, stored: Results | None, numbers: Mapping[str, in
     state.set(**{**usual, **numbers})
     state.keep_as_opening()
     return state
+
+
+def has_page() -> bool:
+    """Whether this runs in a notebook's kernel, whose page draws what is shown."""
+    kernel = sys.modules.get("ipykernel.kernelapp")
+    return kernel is not None and kernel.IPKernelApp.initialized()
 
 
 def fact_of(subject: Subject) -> str:

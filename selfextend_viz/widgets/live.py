@@ -113,6 +113,7 @@ class Worker:
         self._changed = threading.Condition()
         self._generation = self._running = 0
         self._closed = False
+        self._due = 0.0
         self._last: Future | None = None
         self.started = self.finished = self.dropped = self.failed = 0
         self.error: BaseException | None = None
@@ -128,15 +129,25 @@ class Worker:
         """Whether the job that is running is still the newest; a long step may ask, and leave by an exception."""
         return not self._superseded(self._running)
 
-    def submit(self, job: Job) -> int:
-        """Put `job` in the place of whatever was asked before; returns its generation."""
+    def submit(self, job: Job, *, patience: float = 0.0) -> int:
+        """Put `job` in the place of whatever was asked before; returns its generation.
+
+        With `patience` it waits that many seconds for `begin`, if they are more than the debounce.
+        """
         with self._changed:
             if self._closed:
                 raise RuntimeError("this lab is closed; make a new one with lab()")
             generation = self._advance()
             self._tell(generation, Report("waiting"))
-            self._last = self._executor.submit(self._run, generation, job, time.monotonic() + self._debounce)
+            self._due = time.monotonic() + max(self._debounce, patience)
+            self._last = self._executor.submit(self._run, generation, job)
         return generation
+
+    def begin(self) -> None:
+        """Let the job that waits begin now."""
+        with self._changed:
+            self._due = time.monotonic()
+            self._changed.notify_all()
 
     def stop(self) -> None:
         """Leave the work under way at its next step; the results so far stay."""
@@ -184,10 +195,10 @@ class Worker:
                     gc.unfreeze()
                 self._listener(report)
 
-    def _run(self, generation: int, job: Job, begin: float) -> None:
+    def _run(self, generation: int, job: Job) -> None:
         with self._changed:
-            left = max(0.0, begin - time.monotonic())  # the job before may have used the wait up
-            self._changed.wait_for(lambda: self._superseded(generation), timeout=left)
+            while not self._superseded(generation) and (left := self._due - time.monotonic()) > 0:
+                self._changed.wait(left)
         if self._superseded(generation):
             self.dropped += 1
             return

@@ -44,6 +44,11 @@ class LiveFigure:
         Changes a layout, as a plain dict, to what the place on screen has room for.
     listen
         Called with the widget whenever its traces were made anew, to attach hover and click handlers.
+
+    Attributes
+    ----------
+    on_drawn
+        Called when a page has drawn the figure for the first time.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class LiveFigure:
         self._traces, self._layout = raw_traces(figure), fit(raw_layout(figure))
         self._lock = threading.RLock()
         self._asked = False
+        self.on_drawn: Callable[[], object] = lambda: None
         self.widget = CardFigure(data=figure.data, layout=self._layout)
         self.widget._config = CONFIG
         self.widget.add_class("sv-figure")
@@ -77,7 +83,9 @@ class LiveFigure:
         return go.Figure(data=self.shown.data, layout=self._layout)
 
     def _answer(self, widget: Any, content: Any, buffers: Any) -> None:
-        """Send the whole state to a page that has just loaded plotly."""
+        """Send the whole state to a page that has just loaded plotly, and hear that it has drawn it."""
+        if content.get("kind") == "drawn":
+            self.on_drawn()
         if content.get("kind") == "state":
             with self._lock:
                 self._asked = True

@@ -40,7 +40,9 @@ export default () => {
     async render({ model, el }) {
       starting ??= start(model);
       const figure = await starting;
-      return figure.render({ model, el });
+      const undo = await figure.render({ model, el });
+      requestAnimationFrame(() => requestAnimationFrame(() => model.send({ kind: "drawn" })));
+      return undo;
     },
   };
 };
