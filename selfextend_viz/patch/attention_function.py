@@ -13,10 +13,10 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from selfextend_viz.attention import band_logits, core, query_factors, scaled_query
 from selfextend_viz.attention.eager import attention_weights
-from selfextend_viz.attention.logits import Rotate, TableRotate, Unturned
+from selfextend_viz.attention.logits import Rotate, Unturned
 from selfextend_viz.patch.binding import IMPLEMENTATION, Block, blocks_of, own_window
 from selfextend_viz.patch.grouped_cache import GroupedLayer, layer_of
-from selfextend_viz.patch.rotation import Rotary, Turns, turns_of
+from selfextend_viz.patch.rotation import Rotary, TableTurns, Turns, turns_of
 from selfextend_viz.patch.slots import Reading, key_positions, read_slots
 from selfextend_viz.positions import Band, PlainRoPE, log_scale_of, true_position
 
@@ -149,7 +149,7 @@ class _TurnedOrKept:
     """
 
     def __init__(self, turns: Turns, layer: GroupedLayer, starts: tuple[int, ...]) -> None:
-        if isinstance(turns, TableRotate):
+        if isinstance(turns, TableTurns):
             self.tables = turns.tables
         self._turns, self._layer, self._starts = turns, layer, starts
 
