@@ -7,7 +7,6 @@ import warnings
 from typing import Any
 
 import torch
-from einops import rearrange
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 
@@ -124,7 +123,7 @@ def attention_function(
     implementation = "auto" if block is None else block.implementation
     output = core(query, key, value, bands, **options, sinks=s_aux, implementation=implementation)
     weights = attention_weights(band_logits(query, key, bands, **options), s_aux) if output_attentions else None
-    return rearrange(output, "b h q d -> b q h d").contiguous(), weights
+    return output.transpose(1, 2).contiguous(), weights
 
 
 def register() -> None:
