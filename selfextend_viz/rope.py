@@ -157,11 +157,14 @@ def turn(tensor: Tensor, cos: Tensor, sin: Tensor, *, some: slice = slice(None),
         turned = low * cos - high * sin, high * cos + low * sin
         paired = torch.stack(turned, dim=-1).flatten(-2) if interleaved else torch.cat(turned, dim=-1)
         return torch.cat((paired.to(tensor.dtype), tensor[..., 2 * pairs :]), dim=-1)
-    result = torch.empty_like(tensor, dtype=cos.dtype)
-    into, source = result[:, :, some], tensor[:, :, some]
+    into = result = torch.empty_like(tensor, dtype=cos.dtype)
+    source = tensor
+    if some != slice(None):
+        into, source, cos, sin = result[:, :, some], tensor[:, :, some], cos[..., some, :], sin[..., some, :]
     members = source[..., first].to(cos.dtype), source[..., second].to(cos.dtype)
-    _turn_into(into[..., first], into[..., second], *members, cos[..., some, :], sin[..., some, :])
-    into[..., 2 * pairs :] = source[..., 2 * pairs :]
+    _turn_into(into[..., first], into[..., second], *members, cos, sin)
+    if 2 * pairs < tensor.shape[-1]:
+        into[..., 2 * pairs :] = source[..., 2 * pairs :]
     return result.to(tensor.dtype)
 
 

@@ -235,13 +235,14 @@ def test_a_decode_step_is_two_calls_without_a_causal_flag(calls):
 
 
 def test_equal_tiles_are_one_call_and_a_batch_of_one_copies_nothing(calls):
-    """The near square, all slanted tiles after it, and the one far square: heads in place of the batch."""
+    """The near square, all slanted tiles after it, the far square in halves: heads in place of the batch."""
     query, key, value = tensors(1, 2, 2, 512, 512)
     attend(query, key, value, SelfExtend(8, 64), implementation="flash")
     assert [(tuple(query.shape[:3]), causal) for query, _, _, causal in calls] == [
         ((2, 1, 64), True),
         ((2, 14, 32), False),
-        ((2, 1, 448), True),
+        ((2, 2, 224), True),
+        ((2, 1, 224), False),
     ]
     assert calls[1][1].shape[2] == 64 + 32 - 1
     assert all(call[2].untyped_storage().data_ptr() == value.untyped_storage().data_ptr() for call in calls)
@@ -285,6 +286,38 @@ def test_gathered_and_split_runs_are_the_same_tiles(most):
                 assert all(run.count <= most for run in plan)
                 assert pairs(tile for run in plan for tile in run) == pairs(tiles(queries, keys, nearest, beyond))
                 assert all(run.count <= most for run in tile_plan(queries, keys, nearest, beyond, most, slanted=4))
+
+
+@pytest.mark.parametrize("slanted", [None, 3])
+def test_halved_squares_hold_every_pair_once(slanted):
+    """Even and odd squares; only those of the given sizes are cut, and none is left of them."""
+    for keys, queries in ((4, 4), (9, 9), (10, 10), (10, 7), (23, 23), (23, 6), (31, 30)):
+        for nearest, beyond in ((0, None), (0, 8), (3, 12), (4, None)):
+            plan = tile_plan(queries, keys, nearest, beyond, 32768, slanted=slanted, halved=(5, 10))
+            found = [tile for run in plan for tile in run]
+            seen = torch.zeros(keys, keys, dtype=torch.int64)
+            for tile in found:
+                rows, columns = torch.arange(tile.row_start, tile.row_stop), torch.arange(tile.key_start, tile.key_stop)
+                ahead = (columns - tile.key_start)[None] - (rows - tile.row_start)[:, None]
+                inside = {"rectangle": ahead == ahead, "causal": ahead <= 0, "upper": ahead >= 0}
+                inside["slanted"] = (ahead >= 0) & (ahead <= tile.keys - tile.rows)
+                seen[tile.row_start : tile.row_stop, tile.key_start : tile.key_stop] += inside[tile.kind]
+            distance = torch.arange(keys)[:, None] - torch.arange(keys)
+            wanted = (distance >= nearest) & (distance < (keys + 1 if beyond is None else beyond))
+            wanted[: keys - queries] = False
+            assert torch.equal(seen, wanted.long())
+            lone = [run.first.rows for run in plan if run.first.kind == "causal" and run.count == 1]
+            assert slanted is None or not any(6 <= rows <= 10 for rows in lone)
+
+
+def test_halves_give_what_one_square_gives(calls):
+    """512 rows, which the CPU kernel would compute whole, as two squares of 256 and a rectangle."""
+    query, key, value = tensors(1, 2, 1, 512, 512)
+    choose("flash", query, key, value, SelfExtend(8, 512).bands)
+    calls.clear()
+    flash, eager = both(query, key, value, SelfExtend(8, 512))
+    assert (flash - eager).abs().max() <= 1e-5
+    assert [(key.shape[2], causal) for _, key, _, causal in calls] == [(256, True), (256, False)]
 
 
 @pytest.mark.parametrize("nearest", [0, 40, 500])

@@ -18,7 +18,7 @@ from selfextend_viz.attention.backward import Differentiable, differentiable_att
 from selfextend_viz.attention.backward_kernels import backward_kernel_for
 from selfextend_viz.attention.flash_attn_kernels import FLASH_ATTN
 from selfextend_viz.attention.kernels import TORCH_KERNELS, Kernel, first_fitting, refusal_of, slanted_mask
-from selfextend_viz.attention.logits import PartRotate, Rotate
+from selfextend_viz.attention.logits import Rotate
 from selfextend_viz.attention.merge import Merged, fold
 from selfextend_viz.attention.plan import reached, tile_plan
 from selfextend_viz.attention.slots import Slots
@@ -27,6 +27,9 @@ from selfextend_viz.positions import Band, TileRun
 __all__ = ["KERNELS", "FlashUnavailableError", "flash_attention", "flash_refusal", "kernel_for", "probe"]
 
 MOST_FOLDED = 32768
+
+_Part = Callable[[Tensor, Band, str, slice], Tensor]
+"""``PartRotate.part``; asked for by name, since ``isinstance`` of a protocol takes as long as turning a token."""
 
 
 class FlashUnavailableError(ValueError):
@@ -86,13 +89,14 @@ def flash_attention(
 
 def _turned(query: Tensor, key: Tensor, band: Band, rotate: Rotate, slots: Slots) -> tuple[Tensor, Tensor]:
     """Query and key as a band wants them; where nothing will be differentiated, only what the band reads of them."""
-    sides, parts = (("query", query), ("key", key)), reached(slots, band)
-    if torch.is_grad_enabled() or not isinstance(rotate, PartRotate):
+    sides = (("query", query), ("key", key))
+    part: _Part | None = None if torch.is_grad_enabled() else getattr(rotate, "part", None)
+    if part is None:
         turned = [rotate(tensor, band, side) for side, tensor in sides]
-    elif parts is None:
+    elif (parts := reached(slots, band)) is None:
         turned = [query, key]
     else:
-        turned = [rotate.part(tensor, band, side, some) for (side, tensor), some in zip(sides, parts, strict=True)]
+        turned = [part(tensor, band, side, some) for (side, tensor), some in zip(sides, parts, strict=True)]
     return turned[0].to(query.dtype), turned[1].to(query.dtype)
 
 
@@ -142,7 +146,7 @@ def _add_band(
     if kernel.band is None:
         tile = partial(kernel.tile, scale=scale, softcap=softcap)
         done, most = 0, max(1, MOST_FOLDED // query.shape[0])
-        for run in tile_plan(queries, keys, **interval, most=most, slanted=kernel.slanted):
+        for run in tile_plan(queries, keys, **interval, most=most, slanted=kernel.slanted, halved=kernel.halved):
             _add_tiles(merged, query, key, value, run=run, tile=tile, fresh=fresh and run.first.row_start >= done)
             done = max(done, run.row_stop)
     elif keys > band.nearest:

@@ -38,9 +38,11 @@ HALF = (torch.float16, torch.bfloat16)
 BLOCK_LENGTH = 1024
 BLOCK_CELLS = 2**22
 SLANTED_ROWS = 32
+HALVED_ROWS = (384, 640)
+"""The CPU kernel leaves out hidden keys 512 at a time, so that it computes all of a square of 512 rows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kernel:
     """One way to run a tile, and what it accepts.
 
@@ -63,6 +65,8 @@ class Kernel:
         run a whole band in one call.
     slanted : int, optional
         Rows of a slanted tile, for kernels whose ``tile`` also takes ``mask``: what it is fastest with.
+    halved : tuple of int, optional
+        Fewest and most rows of a causal square that is cheaper in halves: the kernel would compute nearly all of it.
     """
 
     name: str
@@ -74,6 +78,7 @@ class Kernel:
     softcaps: bool = False
     band: Callable[..., tuple[int, Tensor, Tensor]] | None = None
     slanted: int | None = None
+    halved: tuple[int, int] | None = None
 
     def refusal(self, query: Tensor, softcap: float | None) -> str | None:
         """Why it cannot take these queries, or None."""
@@ -96,15 +101,29 @@ def first_fitting(
     probe: Callable[[Kernel, torch.device, torch.dtype], str | None],
 ) -> tuple[Kernel | None, str]:
     """The first kernel that takes these queries and passes its probe, and why the ones before it do not."""
+    return _first_fitting(tuple(kernels), query.device, query.dtype, query.shape[-1], softcap is not None, probe)
+
+
+# Every layer of every decoded token asks several times.
+@lru_cache(maxsize=256)
+def _first_fitting(
+    kernels: tuple[Kernel, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+    head_dim: int,
+    capped: bool,
+    probe: Callable[[Kernel, torch.device, torch.dtype], str | None],
+) -> tuple[Kernel | None, str]:
+    query, softcap = torch.empty((0, 0, 0, head_dim), dtype=dtype, device=device), 1.0 if capped else None
     reasons: list[str] = []
     for kernel in kernels:
-        if kernel.device not in (query.device.type, "any"):
+        if kernel.device not in (device.type, "any"):
             continue
-        refusal = kernel.refusal(query, softcap) or probe(kernel, query.device, query.dtype)
+        refusal = kernel.refusal(query, softcap) or probe(kernel, device, dtype)
         if refusal is None:
             return kernel, "; ".join(reasons)
         reasons.append(f"{kernel.name} {refusal}")
-    return None, "; ".join(reasons) or f"none is known for {query.device.type}"
+    return None, "; ".join(reasons) or f"none is known for {device.type}"
 
 
 def check_tile(query: Tensor, key: Tensor, *, causal: bool) -> None:
@@ -257,7 +276,14 @@ def _block(
 
 
 TORCH_KERNELS = (
-    Kernel("torch's CPU flash kernel", "cpu", (torch.float32, torch.float64, *HALF), cpu_tile, slanted=SLANTED_ROWS),
+    Kernel(
+        "torch's CPU flash kernel",
+        "cpu",
+        (torch.float32, torch.float64, *HALF),
+        cpu_tile,
+        slanted=SLANTED_ROWS,
+        halved=HALVED_ROWS,
+    ),
     Kernel("torch's FlashAttention-2", "cuda", HALF, flash_tile, multiple=8, largest=256),
     Kernel("cuDNN's attention", "cuda", HALF, cudnn_tile, multiple=8, largest=128),
     Kernel("torch's memory-efficient kernel", "cuda", (torch.float32, *HALF), efficient_tile, multiple=8),

@@ -111,7 +111,7 @@ class Merged:
         # Kernels return rows a number of heads apart, on which logaddexp takes ten times as long.
         lse = lse.to(seen.dtype).contiguous()
         mine.lerp_(output.to(mine.dtype), torch.sigmoid(lse - seen)[..., None])
-        seen.copy_(torch.logaddexp(seen, lse))
+        torch.logaddexp(seen, lse, out=seen)
 
     def finish(self, *, sinks: Tensor | None, dtype: torch.dtype) -> Tensor:
         """The attention output; a sink takes its share of every row once, after all keys are in.

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 
 from selfextend_viz.attention.slots import Slots
-from selfextend_viz.positions import Band, TileRun, slanted_runs, tile_runs
+from selfextend_viz.positions import Band, Tile, TileRun, slanted_runs, tile_runs
 
 __all__ = ["reached", "tile_plan"]
 
 
 @lru_cache(maxsize=512)
 def tile_plan(
-    queries: int, keys: int, nearest: int, beyond: int | None, most: int, slanted: int | None = None
+    queries: int,
+    keys: int,
+    nearest: int,
+    beyond: int | None,
+    most: int,
+    slanted: int | None = None,
+    halved: tuple[int, int] | None = None,
 ) -> tuple[TileRun, ...]:
     """The tiles of a band, equal neighbours in one run of at most ``most``; remembered, since layers ask alike.
 
@@ -25,11 +32,16 @@ def tile_plan(
         Tiles that one kernel call may take.
     slanted : int, optional
         Rows of a slanted tile, for kernels that take a mask; left out, none is slanted.
+    halved : tuple of int, optional
+        Fewest and most rows of a lone causal square that is cut into two of half its rows and the rectangle beside
+        the later one; left out, none is cut.
     """
     if slanted is None:
         runs = tile_runs(queries, keys, nearest, beyond)
     else:
         runs = slanted_runs(queries, keys, nearest, beyond, rows=slanted)
+    if halved is not None:
+        runs = chain.from_iterable(_halves(run, *halved) for run in runs)
     return tuple(part for run in _joined(runs) for part in _split(run, most))
 
 
@@ -55,6 +67,19 @@ def _reached(queries: slice, keys: slice, band: Band) -> tuple[slice, slice] | N
     first_key = 0 if band.beyond is None else max(0, first_row - band.beyond + 1)
     rows = slice(queries.start + first_row - before, queries.stop)
     return rows, slice(keys.start + first_key, keys.stop - band.nearest)
+
+
+def _halves(run: TileRun, fewest: int, most: int) -> Iterator[TileRun]:
+    """A lone causal square of so many rows as two halves and a rectangle; any other run as it is."""
+    square = run.first
+    if square.kind != "causal" or run.count > 1 or not fewest <= square.rows <= most:
+        yield run
+        return
+    half = square.rows // 2
+    row, key = square.row_stop - half, square.key_stop - half
+    yield TileRun(Tile("causal", square.row_start, row, square.key_start, key), stride=half)
+    yield TileRun(Tile("causal", row, square.row_stop, key, square.key_stop), stride=half)
+    yield TileRun(Tile("rectangle", row, square.row_stop, square.key_start, key))
 
 
 def _joined(runs: Iterator[TileRun]) -> Iterator[TileRun]:

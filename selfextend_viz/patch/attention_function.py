@@ -7,16 +7,15 @@ import warnings
 from typing import Any
 
 import torch
-from einops import rearrange
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from selfextend_viz.attention import band_logits, core, query_factors, scaled_query
 from selfextend_viz.attention.eager import attention_weights
-from selfextend_viz.attention.logits import Rotate, TableRotate, Unturned
+from selfextend_viz.attention.logits import Rotate, Unturned
 from selfextend_viz.patch.binding import IMPLEMENTATION, Block, blocks_of, own_window
 from selfextend_viz.patch.grouped_cache import GroupedLayer, layer_of
-from selfextend_viz.patch.rotation import Rotary, Turns, turns_of
+from selfextend_viz.patch.rotation import Rotary, TableTurns, Turns, turns_of
 from selfextend_viz.patch.slots import Reading, key_positions, read_slots
 from selfextend_viz.positions import Band, PlainRoPE, log_scale_of, true_position
 
@@ -124,7 +123,7 @@ def attention_function(
     implementation = "auto" if block is None else block.implementation
     output = core(query, key, value, bands, **options, sinks=s_aux, implementation=implementation)
     weights = attention_weights(band_logits(query, key, bands, **options), s_aux) if output_attentions else None
-    return rearrange(output, "b h q d -> b q h d").contiguous(), weights
+    return output.transpose(1, 2).contiguous(), weights
 
 
 def register() -> None:
@@ -149,7 +148,7 @@ class _TurnedOrKept:
     """
 
     def __init__(self, turns: Turns, layer: GroupedLayer, starts: tuple[int, ...]) -> None:
-        if isinstance(turns, TableRotate):
+        if isinstance(turns, TableTurns):
             self.tables = turns.tables
         self._turns, self._layer, self._starts = turns, layer, starts
 

@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 from torch import nn
@@ -98,7 +98,7 @@ class Block:
         """Whether any key is told another position than its own."""
         return any(band.key_position is not true_position for band in self.bands)
 
-    @property
+    @cached_property
     def plain(self) -> bool:
         """Whether the method is what the stock model does."""
         unscaled = log_scale_of(self.method) is None and rule_of(self.method) is None
