@@ -149,7 +149,7 @@ def load_demo() -> Any:
 
 def shipped_fingerprint() -> str:
     """The fingerprint of the weights that the package's stored results were made with."""
-    stored = files("selfextend_viz.widgets").joinpath("stored/demo.json")
+    stored = files("selfextend_viz").joinpath("widgets/stored/demo.json")  # without the widgets themselves
     return str(json.loads(stored.read_text(encoding="utf-8"))["fingerprint"])
 
 
