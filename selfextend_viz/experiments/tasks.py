@@ -138,15 +138,21 @@ def content_of(
     """
     if isinstance(task, Document):
         return Content(task.text, task.question, task.answer_start, task.answer)
+    kind, detail = check_task(task)
+    count = int(detail or 2) if kind == "named" else {"order": 2, "distractor": 1 + others}.get(kind, 1)
+    if not 1 <= count <= (len(NAMES) if kind == "named" else count):
+        raise ValueError(f"task {task!r} asks for {count} names; use 1 to {len(NAMES)}")
+    return _BUILDERS[kind](rng, _keys(rng, digits, count, key), phrasing, detail)
+
+
+def check_task(task: str) -> tuple[str, str]:
+    """The kind and the detail of a task's name; ``TypeError`` if it is none, ``ValueError`` if it is not known."""
     if not isinstance(task, str):
         raise TypeError(f"task must be a name or document(...), not {task!r}; the names are {', '.join(TASKS)}")
     kind, _, detail = task.partition(":")
     if kind not in _BUILDERS or (detail and not (kind == "named" and detail.isdigit()) and task != "order:first"):
         raise ValueError(f"unknown task {task!r}; choose one of {', '.join(TASKS)}, named:k, or document(...)")
-    count = int(detail or 2) if kind == "named" else {"order": 2, "distractor": 1 + others}.get(kind, 1)
-    if not 1 <= count <= (len(NAMES) if kind == "named" else count):
-        raise ValueError(f"task {task!r} asks for {count} names; use 1 to {len(NAMES)}")
-    return _BUILDERS[kind](rng, _keys(rng, digits, count, key), phrasing, detail)
+    return kind, detail
 
 
 def _keys(rng: Random, digits: int, count: int, first: str | None) -> list[str]:
