@@ -184,6 +184,12 @@ def content_of(
     """
     if isinstance(task, Document):
         return Content(task.text, task.question, task.answer_start, task.answer)
+    kind, detail = check_task(task)
+    return _BUILDERS[kind](rng, _keys(rng, digits, _count(kind, detail, others), key), phrasing, detail)
+
+
+def check_task(task: str) -> tuple[str, str]:
+    """The kind and the detail of a task's name; ``TypeError`` if it is none, ``ValueError`` if it is not known."""
     if not isinstance(task, str):
         raise TypeError(f"task must be a name or document(...), not {task!r}; the names are {', '.join(TASKS)}")
     kind, _, detail = task.partition(":")
@@ -191,7 +197,7 @@ def content_of(
         raise ValueError(
             f"unknown task {task!r}; choose one of {', '.join(TASKS)}, named:k, ruler:k, ruler:k:q, or document(...)"
         )
-    return _BUILDERS[kind](rng, _keys(rng, digits, _count(kind, detail, others), key), phrasing, detail)
+    return kind, detail
 
 
 def _count(kind: str, detail: str, others: int) -> int:
