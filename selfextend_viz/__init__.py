@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from selfextend_viz.experiments.passkey import passkey
     from selfextend_viz.experiments.perplexity import perplexity, token_losses
     from selfextend_viz.experiments.retrieval import answer_attention, retrieval_heads
+    from selfextend_viz.experiments.texts import load_texts
     from selfextend_viz.experiments.trained_length import knee
     from selfextend_viz.experiments.verdict import Verification, VerifyRow
     from selfextend_viz.experiments.verify import verify
@@ -126,6 +127,7 @@ __all__ = [
     "lab",
     "load_demo",
     "load_model",
+    "load_texts",
     "passkey",
     "passkey_explorer",
     "perplexity",
@@ -162,6 +164,7 @@ _HOMES = {
     "experiments.passkey": ("passkey",),
     "experiments.perplexity": ("perplexity", "token_losses"),
     "experiments.retrieval": ("answer_attention", "retrieval_heads"),
+    "experiments.texts": ("load_texts",),
     "experiments.trained_length": ("knee",),
     "experiments.verdict": ("Verification", "VerifyRow"),
     "experiments.verify": ("verify",),

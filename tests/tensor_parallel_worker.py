@@ -1,4 +1,4 @@
-"""One process of a tensor-parallel run: ``torchrun --nproc-per-node 2 tensor_parallel_worker.py FOLDER``, a model in each of its folders."""
+"""One process of a tensor-parallel run; it takes a folder that holds a model in each of its own."""
 
 from __future__ import annotations
 

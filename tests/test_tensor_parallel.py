@@ -13,7 +13,7 @@ from tensor_parallel_worker import LENGTH, run
 from tiny_models import ROTARY, token_ids
 from torch.testing import assert_close
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 WORKER = Path(__file__).with_name("tensor_parallel_worker.py")
 FAMILIES = ("llama", "mistral", "qwen3")
@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=280,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr[-3000:]

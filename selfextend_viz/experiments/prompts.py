@@ -26,7 +26,18 @@ from selfextend_viz.experiments.tasks import (
 from selfextend_viz.experiments.tokens import chat_frame, common_prefix, continued, encode, start_tokens
 from selfextend_viz.positions import whole_number
 
-__all__ = ["NAMES", "PHRASINGS", "TASKS", "Document", "Phrasing", "Prompt", "document", "named", "passkey_prompt", "ruler"]
+__all__ = [
+    "NAMES",
+    "PHRASINGS",
+    "TASKS",
+    "Document",
+    "Phrasing",
+    "Prompt",
+    "document",
+    "named",
+    "passkey_prompt",
+    "ruler",
+]
 
 TOKENS_PER_DISTRACTOR = 256
 
