@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from selfextend_viz.attention import attend, attention_logits, implementations
     from selfextend_viz.checkpoints import load_model
     from selfextend_viz.demo import load_demo
+    from selfextend_viz.evaluation import evaluate, harness_model
     from selfextend_viz.experiments.budget import plan
     from selfextend_viz.experiments.divergence import divergence
     from selfextend_viz.experiments.passkey import passkey
@@ -118,9 +119,11 @@ __all__ = [
     "describe",
     "divergence",
     "divergence_explorer",
+    "evaluate",
     "export_settings",
     "extend",
     "extended",
+    "harness_model",
     "implementations",
     "is_extended",
     "knee",
@@ -159,6 +162,7 @@ _HOMES = {
     "attention": ("attend", "attention_logits", "implementations"),
     "checkpoints": ("load_model",),
     "demo": ("load_demo",),
+    "evaluation": ("evaluate", "harness_model"),
     "experiments.budget": ("plan",),
     "experiments.divergence": ("divergence",),
     "experiments.passkey": ("passkey",),

@@ -75,7 +75,7 @@ def test_texts_are_measured_in_bytes(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("ü" * 10, encoding="utf-8")
     assert list(load_texts(path, at_least=20)) == ["ü" * 10]
-    with pytest.raises(ValueError, match="has 1 texts, the longest of 20 bytes, but at least one of 21 is needed"):
+    with pytest.raises(ValueError, match="has 1 texts, the longest of 20 bytes, but one of 21 is needed"):
         list(load_texts(path, at_least=21))
 
 

@@ -85,7 +85,7 @@ def perplexity(
     from selfextend_viz.experiments.texts import load_texts
 
     if dataset is None:
-        read = read_texts(text or [])
+        read = iter(read_texts(text or []))
     else:
         read = load_texts(dataset, split=split, column=column, limit=texts, at_least=max(*wanted, trained))
     compared = with_method(names, method)

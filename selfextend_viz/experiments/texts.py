@@ -77,7 +77,7 @@ def _long_enough(texts: Iterable[str], source: str | Path, at_least: int) -> Ite
             yield text
     if not given:
         raise ValueError(
-            f"{source} has {seen} texts, the longest of {longest} bytes, but at least one of {max(at_least, 1)} is needed; "
+            f"{source} has {seen} texts, the longest of {longest} bytes, but one of {max(at_least, 1)} is needed; "
             "give longer texts or a shorter context"
         )
 
