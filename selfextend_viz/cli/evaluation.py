@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json as json_format
 import math
+import sys
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,24 +98,24 @@ def evaluate(
     method = choose_method(group_size, neighbor_window, context_length=trained, target_length=target)
     from selfextend_viz.evaluation import evaluate as run
 
-    rows = list(
-        run(
-            loaded,
-            tokenizer,
-            [name.strip() for name in tasks.split(",")],
-            conditions=with_method(names, method),
-            max_length=max_length,
-            cut=cut,
-            limit=limit,
-            num_fewshot=num_fewshot,
-            batch_size=batch_size,
-            chat_template=chat_template,
-            include_path=include_path,
-            metadata=told,
-            implementation=implementation,
-            seed=seed,
-        )
+    running = run(
+        loaded,
+        tokenizer,
+        [name.strip() for name in tasks.split(",")],
+        conditions=with_method(names, method),
+        max_length=max_length,
+        cut=cut,
+        limit=limit,
+        num_fewshot=num_fewshot,
+        batch_size=batch_size,
+        chat_template=chat_template,
+        include_path=include_path,
+        metadata=told,
+        implementation=implementation,
+        seed=seed,
     )
+    with redirect_stdout(sys.stderr):  # the harness prints what it is at
+        rows = list(running)
     _print(rows, title=f"lm-evaluation-harness, L = {trained}: each metric and its 95 % interval")
     settings = {"model": model, "context_length": trained, "method": str(method), "limit": limit, "seed": seed}
     destination.write_rows("eval", settings, rows)

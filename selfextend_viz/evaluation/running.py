@@ -16,6 +16,10 @@ from selfextend_viz.positions import whole_number
 if TYPE_CHECKING:
     from selfextend_viz.evaluation.harness import HarnessModel
 
+BOOTSTRAPS = 1000
+"""Resamples for the errors of metrics that are no means: they give an error to 2 %, and the harness's 100,000 take
+seconds."""
+
 
 def harness_model(
     model: Any,
@@ -149,7 +153,13 @@ def evaluate(
         whole_number("limit", limit)
     told = {"tokenizer": tokenizer.name_or_path} | dict(metadata or {})  # some tasks make texts of a length in tokens
     names, manager = _tasks(listed("tasks", tasks), include_path, told)
-    options = {"limit": limit, "num_fewshot": num_fewshot, "apply_chat_template": chat_template}
+    options = {
+        "limit": limit,
+        "num_fewshot": num_fewshot,
+        "apply_chat_template": chat_template,
+        "log_samples": False,
+        "bootstrap_iters": BOOTSTRAPS,
+    }
     seeds = dict.fromkeys(("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_random_seed"), seed)
 
     def rows() -> Iterator[TaskRow]:
@@ -163,9 +173,7 @@ def evaluate(
                 implementation=implementation,
                 batch_size=batch_size,
             )
-            results = _harness().simple_evaluate(
-                model=lent, tasks=names, task_manager=manager, log_samples=False, **options, **seeds
-            )
+            results = _harness().simple_evaluate(model=lent, tasks=names, task_manager=manager, **options, **seeds)
             yield from _rows(results, condition, lent)
 
     return rows()
