@@ -78,6 +78,9 @@ if TYPE_CHECKING:
         tiles,
         visible_pairs,
     )
+    from selfextend_viz.sweeps.cells import Grid
+    from selfextend_viz.sweeps.store import Store
+    from selfextend_viz.sweeps.sweep import sweep
     from selfextend_viz.widgets import (
         divergence_explorer,
         lab,
@@ -94,6 +97,7 @@ __all__ = [
     "Band",
     "DualChunkAttention",
     "DynamicNTK",
+    "Grid",
     "LMInfinite",
     "LeakyReRoPE",
     "Llama3Scaling",
@@ -107,6 +111,7 @@ __all__ = [
     "SelfExtend",
     "ShiftedSparseAttention",
     "SlidingWindow",
+    "Store",
     "StreamingLLM",
     "StringAttention",
     "Verification",
@@ -151,6 +156,7 @@ __all__ = [
     "retrieval_heads",
     "rope_explorer",
     "suggest",
+    "sweep",
     "tiles",
     "token_losses",
     "trained_length",
@@ -213,6 +219,9 @@ _HOMES = {
         "plot_wavelengths",
     ),
     "positions": ("Band", "PlainRoPE", "SelfExtend", "relative_positions", "suggest", "tiles", "visible_pairs"),
+    "sweeps.cells": ("Grid",),
+    "sweeps.store": ("Store",),
+    "sweeps.sweep": ("sweep",),
     "widgets": (
         "divergence_explorer",
         "lab",
