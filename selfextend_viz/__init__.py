@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from selfextend_viz.attention import attend, attention_logits, implementations
     from selfextend_viz.checkpoints import load_model
     from selfextend_viz.demo import load_demo
+    from selfextend_viz.evaluation import evaluate, harness_model
     from selfextend_viz.experiments.budget import plan
     from selfextend_viz.experiments.divergence import divergence
     from selfextend_viz.experiments.passkey import passkey
     from selfextend_viz.experiments.perplexity import perplexity, token_losses
     from selfextend_viz.experiments.retrieval import answer_attention, retrieval_heads
+    from selfextend_viz.experiments.texts import load_texts
     from selfextend_viz.experiments.trained_length import knee
     from selfextend_viz.experiments.verdict import Verification, VerifyRow
     from selfextend_viz.experiments.verify import verify
@@ -122,15 +124,18 @@ __all__ = [
     "describe",
     "divergence",
     "divergence_explorer",
+    "evaluate",
     "export_settings",
     "extend",
     "extended",
+    "harness_model",
     "implementations",
     "is_extended",
     "knee",
     "lab",
     "load_demo",
     "load_model",
+    "load_texts",
     "passkey",
     "passkey_explorer",
     "perplexity",
@@ -163,11 +168,13 @@ _HOMES = {
     "attention": ("attend", "attention_logits", "implementations"),
     "checkpoints": ("load_model",),
     "demo": ("load_demo",),
+    "evaluation": ("evaluate", "harness_model"),
     "experiments.budget": ("plan",),
     "experiments.divergence": ("divergence",),
     "experiments.passkey": ("passkey",),
     "experiments.perplexity": ("perplexity", "token_losses"),
     "experiments.retrieval": ("answer_attention", "retrieval_heads"),
+    "experiments.texts": ("load_texts",),
     "experiments.trained_length": ("knee",),
     "experiments.verdict": ("Verification", "VerifyRow"),
     "experiments.verify": ("verify",),

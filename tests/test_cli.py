@@ -14,7 +14,7 @@ from selfextend_viz.cli.show import shipped_page
 
 COMMANDS = (
     *("show", "lab", "doctor", "passkey", "perplexity", "divergence"),
-    *("sweep", "bench", "suggest", "describe", "plan", "verify", "train-demo"),
+    *("eval", "sweep", "bench", "suggest", "describe", "plan", "verify", "train-demo"),
 )
 
 
@@ -299,6 +299,23 @@ class TestMeasure:
         assert result.exit_code == 0, result.stderr
         written = json.loads((tmp_path / "rows.json").read_text())["rows"]
         assert {row["context_length"] for row in written} == {64, 128}
+
+    def test_perplexity_of_a_data_set(self, run, checkpoint, tmp_path):
+        pytest.importorskip("datasets", reason="tables are read by datasets")
+        lines = [{"body": f"The {number} grey cats sat by the wall. " * 20} for number in range(5)]
+        lines[2:2] = [{"body": "Too short."}] * 3
+        (tmp_path / "cats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        asked = ("--dataset", tmp_path / "cats.jsonl", "--column", "body", "--texts", 4, "--targets", 200)
+        result = run("perplexity", "-m", checkpoint, *asked, "--context-lengths", "128", "--json", tmp_path / "r.json")
+        assert result.exit_code == 0, result.stderr
+        written = json.loads((tmp_path / "r.json").read_text())
+        assert {row["texts"] for row in written["rows"]} == {4}
+        assert written["settings"]["dataset"] == str(tmp_path / "cats.jsonl")
+
+    def test_perplexity_of_two_sources(self, run, tmp_path):
+        (tmp_path / "a.txt").write_text("one")
+        line = refused(run("perplexity", "--dataset", "pg19", "--text", tmp_path / "a.txt"))
+        assert line.endswith("--dataset pg19 and 1 --text files are given; give one or the other")
 
     def test_divergence(self, run, checkpoint, tmp_path):
         text = tmp_path / "text.txt"

@@ -19,6 +19,7 @@ FLOORS = {
     "checkpoints": 4,
     "bench": 5,
     "experiments": 5,
+    "evaluation": 6,
     "sweeps": 6,
     "plots": 7,
     "widgets": 8,
@@ -40,6 +41,8 @@ HOMES_OF_LIBRARIES = {
     "ray": ("sweeps.cluster",),
     "optuna": ("sweeps.search",),
     "pyarrow": ("sweeps.parquet",),
+    "datasets": ("experiments.texts",),
+    "lm_eval": ("evaluation.harness",),
 }
 LONGEST_MODULE = 330
 MODULES = sorted(PACKAGE.rglob("*.py"))

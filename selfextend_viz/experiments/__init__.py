@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from selfextend_viz.experiments.passkey import answer_digits
     from selfextend_viz.experiments.perplexity import token_losses
-    from selfextend_viz.experiments.prompts import Prompt, document, named, passkey_prompt
+    from selfextend_viz.experiments.prompts import Prompt, document, named, passkey_prompt, ruler
     from selfextend_viz.experiments.random_heads import random_divergence
     from selfextend_viz.experiments.rows import DigitRow, HeadRow, LogitRow, OutputRow, PasskeyRow, PerplexityRow
 
@@ -28,13 +28,14 @@ __all__ = [
     "named",
     "passkey_prompt",
     "random_divergence",
+    "ruler",
     "token_losses",
 ]
 
 _HOMES = {
     "passkey": ("answer_digits",),
     "perplexity": ("token_losses",),
-    "prompts": ("Prompt", "document", "named", "passkey_prompt"),
+    "prompts": ("Prompt", "document", "named", "passkey_prompt", "ruler"),
     "random_heads": ("random_divergence",),
     "rows": ("DigitRow", "HeadRow", "LogitRow", "OutputRow", "PasskeyRow", "PerplexityRow"),
 }
