@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from selfextend_viz.attention import attend, attention_logits, implementations
     from selfextend_viz.checkpoints import load_model
+    from selfextend_viz.course import check, predict, reveal
     from selfextend_viz.demo import load_demo
     from selfextend_viz.evaluation import evaluate, harness_model
     from selfextend_viz.experiments.budget import plan
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
         trained_length,
     )
     from selfextend_viz.plots import (
+        plot_answer,
         plot_divergence,
         plot_passkey,
         plot_perplexity,
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
         position_explorer,
         reach_explorer,
         rope_explorer,
+        strip_explorer,
     )
 
 __version__ = "0.1.0"
@@ -120,6 +123,7 @@ __all__ = [
     "answer_attention",
     "attend",
     "attention_logits",
+    "check",
     "context_length",
     "describe",
     "divergence",
@@ -140,6 +144,7 @@ __all__ = [
     "passkey_explorer",
     "perplexity",
     "plan",
+    "plot_answer",
     "plot_divergence",
     "plot_passkey",
     "plot_perplexity",
@@ -150,11 +155,14 @@ __all__ = [
     "plot_tiles",
     "plot_wavelengths",
     "position_explorer",
+    "predict",
     "reach_explorer",
     "relative_positions",
     "restore",
     "retrieval_heads",
+    "reveal",
     "rope_explorer",
+    "strip_explorer",
     "suggest",
     "sweep",
     "tiles",
@@ -167,6 +175,7 @@ __all__ = [
 _HOMES = {
     "attention": ("attend", "attention_logits", "implementations"),
     "checkpoints": ("load_model",),
+    "course": ("check", "predict", "reveal"),
     "demo": ("load_demo",),
     "evaluation": ("evaluate", "harness_model"),
     "experiments.budget": ("plan",),
@@ -208,6 +217,7 @@ _HOMES = {
         "trained_length",
     ),
     "plots": (
+        "plot_answer",
         "plot_divergence",
         "plot_passkey",
         "plot_perplexity",
@@ -229,6 +239,7 @@ _HOMES = {
         "position_explorer",
         "reach_explorer",
         "rope_explorer",
+        "strip_explorer",
     ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

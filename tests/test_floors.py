@@ -23,6 +23,7 @@ FLOORS = {
     "sweeps": 6,
     "plots": 7,
     "widgets": 8,
+    "course": 9,
     "cli": 9,
     "__main__": 10,
 }
@@ -114,6 +115,7 @@ def loaded_by(statement):
         "demo",
         "demo.corpus",
         "cli",
+        "course",
     ],
 )
 def test_light_modules_load_no_torch(module):
