@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     from selfextend_viz.checkpoints import load_model
     from selfextend_viz.demo import load_demo
     from selfextend_viz.experiments.budget import plan
+    from selfextend_viz.experiments.compare import compare
+    from selfextend_viz.experiments.comparison_rows import Comparison
     from selfextend_viz.experiments.divergence import divergence
     from selfextend_viz.experiments.passkey import passkey
     from selfextend_viz.experiments.perplexity import perplexity, token_losses
     from selfextend_viz.experiments.retrieval import answer_attention, retrieval_heads
+    from selfextend_viz.experiments.settings import methods_for
     from selfextend_viz.experiments.trained_length import knee
     from selfextend_viz.experiments.verdict import Verification, VerifyRow
     from selfextend_viz.experiments.verify import verify
@@ -90,6 +93,7 @@ __version__ = "0.1.0"
 __all__ = [
     "METHODS",
     "Band",
+    "Comparison",
     "DualChunkAttention",
     "DynamicNTK",
     "LMInfinite",
@@ -113,6 +117,7 @@ __all__ = [
     "answer_attention",
     "attend",
     "attention_logits",
+    "compare",
     "context_length",
     "describe",
     "divergence",
@@ -126,6 +131,7 @@ __all__ = [
     "lab",
     "load_demo",
     "load_model",
+    "methods_for",
     "passkey",
     "passkey_explorer",
     "perplexity",
@@ -158,10 +164,13 @@ _HOMES = {
     "checkpoints": ("load_model",),
     "demo": ("load_demo",),
     "experiments.budget": ("plan",),
+    "experiments.compare": ("compare",),
+    "experiments.comparison_rows": ("Comparison",),
     "experiments.divergence": ("divergence",),
     "experiments.passkey": ("passkey",),
     "experiments.perplexity": ("perplexity", "token_losses"),
     "experiments.retrieval": ("answer_attention", "retrieval_heads"),
+    "experiments.settings": ("methods_for",),
     "experiments.trained_length": ("knee",),
     "experiments.verdict": ("Verification", "VerifyRow"),
     "experiments.verify": ("verify",),

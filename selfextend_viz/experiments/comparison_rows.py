@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from math import nan
+from pathlib import Path
 
 from selfextend_viz.experiments.rows import (
     BLINDFOLD,
@@ -137,10 +140,34 @@ class Comparison:
             tuple(row for row in found if isinstance(row, MassRow)),
         )
 
+    @classmethod
+    def read(cls, path: Path | str) -> Comparison:
+        """The rows of a file that ``selfextend-viz compare --json`` wrote.
+
+        Raises
+        ------
+        ValueError
+            If something else wrote it.
+        """
+        written = json.loads(Path(path).read_text(encoding="utf-8"))
+        known: dict[str, Callable[..., CompareRow]] = {
+            kind.__name__: kind for kind in (PasskeyRow, PerplexityRow, MassRow)
+        }
+        rows = written.get("rows", [{}]) if isinstance(written, dict) else [{}]
+        strange = next((row.get("row") for row in rows if row.get("row") not in known), "")
+        if strange != "":
+            raise ValueError(f"{path} has a row of kind {strange!r}, so it is no comparison; choose another file")
+        found = [
+            known[row["row"]](**{name: nan if value is None else value for name, value in row.items() if name != "row"})
+            for row in rows
+        ]
+        return cls.of(found, context_length=written["settings"]["context_length"])
+
     @property
     def conditions(self) -> list[str]:
         """Labels, in the order in which they came."""
-        return list(dict.fromkeys(row.condition for row in (*self.passkey, *self.perplexity, *self.mass)))
+        rows: tuple[CompareRow, ...] = (*self.passkey, *self.perplexity, *self.mass)
+        return list(dict.fromkeys(row.condition for row in rows))
 
     def table(self) -> tuple[TableRow, ...]:
         """A row for each condition, controls first.
@@ -157,7 +184,7 @@ class Comparison:
 
     def _check_controls(self) -> None:
         """Refuse a method whose prompts or texts the controls did not read."""
-        kinds = (
+        kinds: tuple[tuple[str, set[tuple[str, _Read]]], ...] = (
             ("pass keys", {(row.condition, _prompts(row)) for row in self.passkey}),
             ("perplexity", {(row.condition, _targets(row)) for row in self.perplexity}),
             ("attention mass", {(row.condition, _queries(row)) for row in self.mass}),
