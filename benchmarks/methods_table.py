@@ -52,18 +52,18 @@ class Measuring:
         self.methods = methods_for(self.model, TARGET * self.trained)
         self.conditions: dict[str, Wanted] = {name: name for name in (*CONTROLS, NO_NEEDLE)} | self.methods
 
-    def parts(self) -> Iterator[tuple[str, str, int]]:
-        """Condition, kind of rows, and length over L (0 for all) of each part, in order."""
+    def parts(self) -> Iterator[tuple[str, str, int, float]]:
+        """Condition, kind of rows, length over L and depth of each part, in order; 0 where the part has all."""
         for name in self.conditions:
-            yield from ((name, "passkey", times) for times in TRIALS)
+            yield from ((name, "passkey", times, depth) for times in TRIALS for depth in DEPTHS)
             if name != NO_NEEDLE:
-                yield from ((name, kind, 0) for kind in ("perplexity", "mass"))
+                yield from ((name, kind, 0, 0.0) for kind in ("perplexity", "mass"))
 
-    def rows(self, name: str, kind: str, times: int) -> list[CompareRow]:
+    def rows(self, name: str, kind: str, times: int, depth: float) -> list[CompareRow]:
         """The rows of one part."""
         read: dict[str, Any] = {"conditions": [self.conditions[name]]}
         if kind == "passkey":
-            read |= {"lengths": [times * self.trained], "depths": DEPTHS, "trials": TRIALS[times]}
+            read |= {"lengths": [times * self.trained], "depths": [depth], "trials": TRIALS[times]}
             return list(passkey(self.model, self.tokenizer, task=TASK, seed=SEED, **read))
         if kind == "perplexity":
             read |= {"context_lengths": [times * self.trained for times in CONTEXTS], "targets": TARGETS}

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from selfextend_viz import __version__
 from selfextend_viz.cli.ask import describe, suggest
 from selfextend_viz.cli.bench import bench
+from selfextend_viz.cli.comparing import compare
 from selfextend_viz.cli.heads import divergence
 from selfextend_viz.cli.health import doctor
 from selfextend_viz.cli.likelihood import perplexity
@@ -103,5 +104,6 @@ app.command(rich_help_panel="Ask")(verify)
 app.command(rich_help_panel="Measure")(passkey)
 app.command(rich_help_panel="Measure")(perplexity)
 app.command(rich_help_panel="Measure")(divergence)
+app.command(rich_help_panel="Measure")(compare)
 app.command(rich_help_panel="Measure")(bench)
 app.command("train-demo", rich_help_panel="Start")(train_demo)

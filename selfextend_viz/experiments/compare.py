@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -21,7 +21,7 @@ from selfextend_viz.experiments.prompts import Document
 from selfextend_viz.experiments.rows import NO_NEEDLE
 from selfextend_viz.experiments.tokens import encode
 from selfextend_viz.patch import context_length
-from selfextend_viz.positions import whole_number
+from selfextend_viz.positions import Method, whole_number
 
 __all__ = ["attention_outside", "compare"]
 
@@ -32,7 +32,7 @@ TEXTS, QUERIES = 2, 32
 def compare(
     model: Any,
     tokenizer: Any,
-    methods: Sequence[Wanted],
+    methods: Iterable[Wanted] | Mapping[str, Method],
     *,
     lengths: Iterable[int] | None = None,
     depths: Iterable[float] = DEPTHS,
@@ -56,7 +56,7 @@ def compare(
     model, tokenizer
         A transformers causal language model in evaluation mode, and its tokenizer.
     methods
-        Methods, such as ``methods_for(model, 8 * L).values()``.
+        Methods, or a mapping of names to them, such as ``methods_for(model, 8 * L)``.
     lengths
         Tokens of the prompts, and of the texts for attention outside the trained range; 2 L and 4 L if left out.
     depths
@@ -119,8 +119,10 @@ def compare(
     )
 
 
-def _methods(methods: Sequence[Wanted]) -> list[Wanted]:
-    found = listed("methods", methods)
+def _methods(methods: Iterable[Wanted] | Mapping[str, Method]) -> list[Wanted]:
+    if isinstance(methods, Mapping) and not all(isinstance(name, str) for name in methods):
+        raise TypeError(f"methods must be a list, not {methods!r} alone; put it in brackets")
+    found = listed("methods", list(methods.values()) if isinstance(methods, Mapping) else methods)
     added = next((name for name in found if name is None or name in (*CONTROLS, NO_NEEDLE)), "")
     if added != "":
         raise ValueError(f"{added!r} is a control, which compare adds by itself; give methods")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
+from typing import Any
 
 from selfextend_viz.experiments.rows import (
     BLINDFOLD,
@@ -150,18 +151,29 @@ class Comparison:
             If something else wrote it.
         """
         written = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(written, dict) or "context_length" not in written.get("settings", {}):
+            raise ValueError(f"{path} has no rows of a comparison; choose a file that compare wrote")
+        return cls.from_rows(written["rows"], context_length=written["settings"]["context_length"])
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Mapping[str, Any]], *, context_length: int) -> Comparison:
+        """The rows as JSON has them: each with its kind as ``"row"``, and ``None`` where a number is none.
+
+        Raises
+        ------
+        ValueError
+            If a row is of another kind.
+        """
         known: dict[str, Callable[..., CompareRow]] = {
             kind.__name__: kind for kind in (PasskeyRow, PerplexityRow, MassRow)
         }
-        rows = written.get("rows", [{}]) if isinstance(written, dict) else [{}]
-        strange = next((row.get("row") for row in rows if row.get("row") not in known), "")
-        if strange != "":
-            raise ValueError(f"{path} has a row of kind {strange!r}, so it is no comparison; choose another file")
-        found = [
-            known[row["row"]](**{name: nan if value is None else value for name, value in row.items() if name != "row"})
-            for row in rows
-        ]
-        return cls.of(found, context_length=written["settings"]["context_length"])
+        found = []
+        for row in rows:
+            if row.get("row") not in known:
+                raise ValueError(f"a row of kind {row.get('row')!r} is none of a comparison's: {', '.join(known)}")
+            numbers = {name: nan if value is None else value for name, value in row.items() if name != "row"}
+            found.append(known[row["row"]](**numbers))
+        return cls.of(found, context_length=context_length)
 
     @property
     def conditions(self) -> list[str]:

@@ -31,7 +31,7 @@ from selfextend_viz.methods import (
     YaRN,
 )
 from selfextend_viz.patch import context_length, plain_frequencies
-from selfextend_viz.positions import Method, pair_positions, suggest, whole_number
+from selfextend_viz.positions import Method, SelfExtend, pair_positions, suggest, whole_number
 
 __all__ = ["methods_for"]
 
@@ -101,6 +101,11 @@ def _llama_cpp(model: Any, trained: int, target: int) -> Method:
     return _reaching((LlamaCppSelfExtend(size, window // size * size) for size in sizes), trained, target)
 
 
+def _self_extend(model: Any, trained: int, target: int) -> SelfExtend:
+    first = suggest(trained, target)[0]
+    return SelfExtend(first.group_size, first.neighbor_window)
+
+
 def _leaky(model: Any, trained: int, target: int) -> LeakyReRoPE:
     window = trained // 4
     factor = math.ceil(10 * (target - 1 - window) / (trained - 1 - window)) / 10
@@ -136,7 +141,7 @@ _CHOICES: dict[str, Callable[[Any, int, int], Method]] = {
     "StreamingLLM": lambda model, trained, target: StreamingLLM(SINKS, trained - SINKS),
     "LMInfinite": lambda model, trained, target: LMInfinite(FIRST_TOKENS, trained - 1),
     "ShiftedSparseAttention": lambda model, trained, target: ShiftedSparseAttention(2 * math.ceil(target / 8)),
-    "SelfExtend": lambda model, trained, target: suggest(trained, target)[0],
+    "SelfExtend": _self_extend,
     "ReRoPE": lambda model, trained, target: ReRoPE(trained // 2),
     "LeakyReRoPE": _leaky,
     "DualChunkAttention": lambda model, trained, target: DualChunkAttention(3 * trained // 4, trained // 8),
