@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from selfextend_viz.patch import is_extended
 from selfextend_viz.positions import SelfExtend, pair_positions, relative_positions
 
 L = 320
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "methods.json"
 CONTROLS = ["stock", "truncate", "blindfold"]
 
 
@@ -219,3 +221,27 @@ def test_the_same_prompts_whether_methods_run_together_or_apart(demo):
     both = list(compare(*demo, [SelfExtend(4, 80), StreamingLLM(4, 300)], texts=texts, **asked))
     alone = list(compare(*demo, [StreamingLLM(4, 300)], texts=texts, **asked))
     assert alone == [row for row in both if "SelfExtend" not in row.condition]
+
+
+class TestTheCommittedTable:
+    @pytest.fixture(scope="class")
+    def committed(self):
+        return Comparison.read(RESULTS), json.loads(RESULTS.read_text(encoding="utf-8"))["settings"]["methods"]
+
+    def test_every_method_is_in_it_with_the_settings_of_today(self, committed, demo):
+        comparison, methods = committed
+        assert {name: method["label"] for name, method in methods.items()} == {
+            name: str(method) for name, method in methods_for(demo[0], 8 * L).items()
+        }
+        labels = [method["label"] for method in methods.values()]
+        assert [row.condition for row in comparison.table()] == [*CONTROLS, "no_needle", *labels]
+        for row in comparison.table():
+            assert list(row.passkey) == [2 * L, 4 * L, 8 * L]
+            assert list(row.perplexity) == ([] if row.condition == "no_needle" else [L, 2 * L, 4 * L])
+
+    def test_a_window_of_the_trained_length_is_the_blindfold(self, committed):
+        rows = {row.condition: row for row in committed[0].table()}
+        window, blindfold = rows[f"SlidingWindow({L})"], rows["blindfold"]
+        assert (window.passkey, window.near, window.far) == (blindfold.passkey, blindfold.near, blindfold.far)
+        for length, losses in window.perplexity.items():
+            assert losses.nll == pytest.approx(blindfold.perplexity[length].nll, abs=1e-5)

@@ -41,7 +41,7 @@ class MassRow:
     slowdown
         By what told distances are divided: 1 but for methods that change frequencies.
     texts, queries, heads
-        How many texts, queries of each, and heads of all layers.
+        How many texts, queries of each (``"truncate"`` has those of them in the last L tokens), heads of all layers.
     """
 
     condition: str

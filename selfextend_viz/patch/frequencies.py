@@ -82,7 +82,7 @@ def plain_frequencies(model: nn.Module) -> tuple[Tensor, float]:
         If it is no transformers model that can be extended, or its frequencies are scaled already.
     """
     layer = next(layer for layer in attention_layers(model) if layer.skipped is None)
-    found = _new({"rope_type": "scaled"}, layer.rotary, layer.module.config, 0)
+    found = _new({"rope_type": "any"}, layer.rotary, layer.module.config, 0)
     return found.inv_freq, found.theta
 
 
