@@ -97,7 +97,9 @@ def compare(
     trained = context_length(model)
     conditions = [*CONTROLS, *_methods(methods)]
     read = [2 * trained, 4 * trained] if lengths is None else listed("lengths", lengths)
-    contexts = [trained, *read] if context_lengths is None else listed("context_lengths", context_lengths)
+    contexts = (
+        list(dict.fromkeys([trained, *read])) if context_lengths is None else listed("context_lengths", context_lengths)
+    )
     documents = held_out_texts() if texts is None else listed("texts", texts)
     shared: dict[str, Any] = {"implementation": implementation, "progress": progress}
     return chain(
