@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from selfextend_viz.widgets import (
         divergence_explorer,
         lab,
+        method_explorer,
         passkey_explorer,
         position_explorer,
         reach_explorer,
@@ -131,6 +132,7 @@ __all__ = [
     "lab",
     "load_demo",
     "load_model",
+    "method_explorer",
     "passkey",
     "passkey_explorer",
     "perplexity",
@@ -224,6 +226,7 @@ _HOMES = {
     "widgets": (
         "divergence_explorer",
         "lab",
+        "method_explorer",
         "passkey_explorer",
         "position_explorer",
         "reach_explorer",
