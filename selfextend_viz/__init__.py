@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from selfextend_viz.widgets import (
         divergence_explorer,
         lab,
+        method_explorer,
         passkey_explorer,
         position_explorer,
         reach_explorer,
@@ -136,6 +137,7 @@ __all__ = [
     "lab",
     "load_demo",
     "load_model",
+    "method_explorer",
     "methods_for",
     "passkey",
     "passkey_explorer",
@@ -233,6 +235,7 @@ _HOMES = {
     "widgets": (
         "divergence_explorer",
         "lab",
+        "method_explorer",
         "passkey_explorer",
         "position_explorer",
         "reach_explorer",

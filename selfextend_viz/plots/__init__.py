@@ -1,12 +1,13 @@
 """Figures: numbers in, a plotly Figure out; nothing is displayed, and no model or torch is needed."""
 
-from selfextend_viz.plots.collisions import Collisions, collisions, plot_collisions
+from selfextend_viz.plots.collisions import Collisions, collisions, collisions_sentence, plot_collisions
 from selfextend_viz.plots.comparison import FoundCurve, found_curves, plot_comparison
 from selfextend_viz.plots.divergence import plot_divergence, staircase
 from selfextend_viz.plots.logit_curves import LogitCurve, logit_curves
 from selfextend_viz.plots.map_bands import map_state, row_table
 from selfextend_viz.plots.mass_outside import plot_mass_outside
 from selfextend_viz.plots.method_maps import plot_position_maps, position_maps
+from selfextend_viz.plots.method_state import methods_state, methods_table
 from selfextend_viz.plots.outlier_grid import OutlierGrid, outlier_grid, plot_outlier_grid, worst_head
 from selfextend_viz.plots.pair_angles import PairAngles, pair_angles, pair_sentence
 from selfextend_viz.plots.passkey import PasskeyMap, passkey_maps, plot_passkey
@@ -32,11 +33,14 @@ __all__ = [
     "ReachMap",
     "Wavelengths",
     "collisions",
+    "collisions_sentence",
     "explain_pair",
     "found_curves",
     "logit_curves",
     "loss_curves",
     "map_state",
+    "methods_state",
+    "methods_table",
     "outlier_grid",
     "pair_angles",
     "pair_sentence",

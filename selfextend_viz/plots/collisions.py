@@ -72,6 +72,22 @@ def collisions(method: Method, length: int) -> Collisions:
     return Collisions(method_name(method), int(counts.sum()), len(counts), int(counts.max()), entropy)
 
 
+def collisions_sentence(method: Method, length: int) -> str:
+    """How many keys the last of N queries sees, and how well positions tell them apart, in words.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`collisions`.
+    """
+    data = collisions(method, length)
+    sees = f"sees all {data.keys:,} keys" if data.keys == length else f"sees {data.keys:,} of {length:,} keys"
+    if data.most == 1:
+        return f"<b>{data.name}</b> {sees}, each at a position of its own"
+    bits = f"{data.entropy:.1f} of {data.whole_entropy:.1f} bits are left"
+    return f"<b>{data.name}</b> {sees}, at {data.positions:,} positions, up to {data.most:,} at one: {bits}"
+
+
 def plot_collisions(methods: Sequence[Method], length: int) -> go.Figure:
     """Draw, for the last of N queries, how many keys share a position and how many bits positions still say.
 

@@ -120,16 +120,18 @@ def plot_query_positions(
     ]
     styles = list(_styles(methods))
     top = _top(curves, context_length)
-    figure = go.Figure(_ground(row, top, context_length))
     fans = sum(len(curve.fastest) > 0 for curve in curves) <= MOST_FANS
+    traces = _ground(row, top, context_length)
     for curve, style in zip(curves, styles, strict=True):
-        figure.add_traces(_traces(curve, style, fan=fans and len(curve.fastest) > 0))
+        traces += _traces(curve, style, fan=fans and len(curve.fastest) > 0)
     height = max(PLOT_HEIGHT, LINE * (len(curves) + 2))
-    figure.update_xaxes(title_text="true distance d = i − j", range=[0, max(row, 1)], domain=[0, 0.72])
-    figure.update_yaxes(title_text="told distance", range=[0, top])
-    figure.update_layout(annotations=_names(curves, styles, row, top, context_length, LINE * top / height))
+    layout = {
+        "xaxis": {"title": {"text": "true distance d = i − j"}, "range": [0, max(row, 1)], "domain": [0, 0.72]},
+        "yaxis": {"title": {"text": "told distance"}, "range": [0, top]},
+        "annotations": _names(curves, styles, row, top, context_length, LINE * top / height),
+    }
     title, subtitle = _words(curves, row, context_length, fans)
-    return dress(figure, title=title, subtitle=subtitle, height=height + 150)
+    return dress(go.Figure(traces, layout), title=title, subtitle=subtitle, height=height + 150)
 
 
 def _styles(methods: Sequence[Method]) -> list[Style]:
@@ -145,7 +147,7 @@ def _top(curves: list[QueryPositions], context_length: int | None) -> float:
     return min(TOP * context_length, max(highest, context_length) * 1.12)
 
 
-def _ground(row: int, top: float, context_length: int | None) -> list[go.Scatter]:
+def _ground(row: int, top: float, context_length: int | None) -> list[dict[str, Any]]:
     """What training never showed, hatched, and the line at L."""
     corners: tuple[list[float], list[float]] = ([], [])
     line: tuple[list[float], list[float]] = ([], [])
@@ -155,12 +157,12 @@ def _ground(row: int, top: float, context_length: int | None) -> list[go.Scatter
         line = ([0, right], [context_length, context_length])
     hatching = {"shape": "/", "size": 9, "solidity": 0.16, "fgcolor": NEVER_TRAINED, "bgcolor": "rgba(0, 0, 0, 0)"}
     quiet: dict[str, Any] = {"mode": "lines", "hoverinfo": "skip", "showlegend": False}
-    never = go.Scatter(name="never trained", x=corners[0], y=corners[1], fill="toself", fillpattern=hatching, **quiet)
-    never.line = {"width": 0, "color": NEVER_TRAINED}
-    return [never, go.Scatter(name="L", x=line[0], y=line[1], line={"color": INK, "width": 2}, **quiet)]
+    never = dict(name="never trained", x=corners[0], y=corners[1], fill="toself", fillpattern=hatching, **quiet)
+    never["line"] = {"width": 0, "color": NEVER_TRAINED}
+    return [never, dict(name="L", x=line[0], y=line[1], line={"color": INK, "width": 2}, **quiet)]
 
 
-def _traces(curve: QueryPositions, style: Style, *, fan: bool) -> list[go.Scatter]:
+def _traces(curve: QueryPositions, style: Style, *, fan: bool) -> list[dict[str, Any]]:
     quiet: dict[str, Any] = {"showlegend": False, "x": curve.distances}
     few = np.where(_short(curve), curve.told, np.nan)
     fan_x = [*curve.distances.tolist(), *curve.distances[::-1].tolist()] if fan else []
@@ -169,7 +171,7 @@ def _traces(curve: QueryPositions, style: Style, *, fan: bool) -> list[go.Scatte
     if curve.note:
         hover = f"{curve.name}: d = %{{x}}, but {curve.note}, here %{{y}}<extra></extra>"
     return [
-        go.Scatter(
+        dict(
             name=f"{curve.name} pairs",
             x=fan_x,
             y=fan_y,
@@ -180,7 +182,7 @@ def _traces(curve: QueryPositions, style: Style, *, fan: bool) -> list[go.Scatte
             hoverinfo="skip",
             showlegend=False,
         ),
-        go.Scatter(
+        dict(
             name=curve.name,
             y=blank(curve.told),
             mode="lines",
@@ -188,7 +190,7 @@ def _traces(curve: QueryPositions, style: Style, *, fan: bool) -> list[go.Scatte
             hovertemplate=hover,
             **quiet,
         ),
-        go.Scatter(
+        dict(
             name=f"{curve.name} few",
             y=blank(few),
             mode="markers",
