@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from comparison_tables import comparison
 from markdown_tables import markdown_table
 from speed_tables import speed
 
@@ -25,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
 CARD = ROOT / "selfextend_viz" / "demo" / "weights" / "README.md"
+METHODS = ROOT / "docs" / "methods.md"
 RETRIEVAL = {"paper": "paper's grass", "natural": "natural text", "distractor": "other numbers"}
 
 Row = dict[str, Any]
@@ -204,6 +206,7 @@ BLOCKS = (
     Block(README, "verify", "verify_demo.json", verified),
     Block(README, "speed", "bench_cpu.json", speed),
     Block(README, "models", "models.json", models),
+    Block(METHODS, "methods", "methods.json", comparison),
     Block(CARD, "demo", "demo_table.json", card),
 )
 

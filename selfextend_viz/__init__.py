@@ -22,10 +22,13 @@ if TYPE_CHECKING:
     from selfextend_viz.demo import load_demo
     from selfextend_viz.evaluation import evaluate, harness_model
     from selfextend_viz.experiments.budget import plan
+    from selfextend_viz.experiments.compare import compare
+    from selfextend_viz.experiments.comparison_rows import Comparison
     from selfextend_viz.experiments.divergence import divergence
     from selfextend_viz.experiments.passkey import passkey
     from selfextend_viz.experiments.perplexity import perplexity, token_losses
     from selfextend_viz.experiments.retrieval import answer_attention, retrieval_heads
+    from selfextend_viz.experiments.settings import methods_for
     from selfextend_viz.experiments.texts import load_texts
     from selfextend_viz.experiments.trained_length import knee
     from selfextend_viz.experiments.verdict import Verification, VerifyRow
@@ -61,10 +64,15 @@ if TYPE_CHECKING:
     )
     from selfextend_viz.plots import (
         plot_answer,
+        plot_collisions,
+        plot_comparison,
         plot_divergence,
+        plot_mass_outside,
         plot_passkey,
         plot_perplexity,
         plot_position_map,
+        plot_position_maps,
+        plot_query_positions,
         plot_ratios,
         plot_reach,
         plot_rotation,
@@ -86,6 +94,7 @@ if TYPE_CHECKING:
     from selfextend_viz.widgets import (
         divergence_explorer,
         lab,
+        method_explorer,
         passkey_explorer,
         position_explorer,
         reach_explorer,
@@ -98,6 +107,7 @@ __version__ = "0.1.0"
 __all__ = [
     "METHODS",
     "Band",
+    "Comparison",
     "DualChunkAttention",
     "DynamicNTK",
     "Grid",
@@ -124,6 +134,7 @@ __all__ = [
     "attend",
     "attention_logits",
     "check",
+    "compare",
     "context_length",
     "describe",
     "divergence",
@@ -140,15 +151,22 @@ __all__ = [
     "load_demo",
     "load_model",
     "load_texts",
+    "method_explorer",
+    "methods_for",
     "passkey",
     "passkey_explorer",
     "perplexity",
     "plan",
     "plot_answer",
+    "plot_collisions",
+    "plot_comparison",
     "plot_divergence",
+    "plot_mass_outside",
     "plot_passkey",
     "plot_perplexity",
     "plot_position_map",
+    "plot_position_maps",
+    "plot_query_positions",
     "plot_ratios",
     "plot_reach",
     "plot_rotation",
@@ -179,11 +197,14 @@ _HOMES = {
     "demo": ("load_demo",),
     "evaluation": ("evaluate", "harness_model"),
     "experiments.budget": ("plan",),
+    "experiments.compare": ("compare",),
+    "experiments.comparison_rows": ("Comparison",),
     "experiments.divergence": ("divergence",),
     "experiments.passkey": ("passkey",),
     "experiments.perplexity": ("perplexity", "token_losses"),
     "experiments.retrieval": ("answer_attention", "retrieval_heads"),
     "experiments.texts": ("load_texts",),
+    "experiments.settings": ("methods_for",),
     "experiments.trained_length": ("knee",),
     "experiments.verdict": ("Verification", "VerifyRow"),
     "experiments.verify": ("verify",),
@@ -218,10 +239,15 @@ _HOMES = {
     ),
     "plots": (
         "plot_answer",
+        "plot_collisions",
+        "plot_comparison",
         "plot_divergence",
+        "plot_mass_outside",
         "plot_passkey",
         "plot_perplexity",
         "plot_position_map",
+        "plot_position_maps",
+        "plot_query_positions",
         "plot_ratios",
         "plot_reach",
         "plot_rotation",
@@ -235,6 +261,7 @@ _HOMES = {
     "widgets": (
         "divergence_explorer",
         "lab",
+        "method_explorer",
         "passkey_explorer",
         "position_explorer",
         "reach_explorer",

@@ -14,7 +14,7 @@ from selfextend_viz.cli.show import shipped_page
 
 COMMANDS = (
     *("show", "lab", "doctor", "passkey", "perplexity", "divergence"),
-    *("eval", "sweep", "bench", "suggest", "describe", "plan", "verify", "train-demo"),
+    *("eval", "sweep", "bench", "compare", "suggest", "describe", "plan", "verify", "train-demo"),
 )
 
 
@@ -316,6 +316,23 @@ class TestMeasure:
         (tmp_path / "a.txt").write_text("one")
         line = refused(run("perplexity", "--dataset", "pg19", "--text", tmp_path / "a.txt"))
         assert line.endswith("--dataset pg19 and 1 --text files are given; give one or the other")
+
+    def test_compare(self, run, checkpoint, tmp_path):
+        from selfextend_viz import Comparison
+
+        text, rows, page = tmp_path / "text.txt", tmp_path / "rows.json", tmp_path / "page.html"
+        text.write_text("Plain words about grass and sky. " * 20)
+        asked = ("--text", text, "--lengths", 160, "--depths", "0.5", "--trials", 1, "--targets", 32)
+        written = ("--json", rows, "--html", page)
+        result = run("compare", "-m", checkpoint, "--methods", "StreamingLLM,SelfExtend", *asked, *written)
+        methods = ["StreamingLLM(sinks=4, window=60)", "SelfExtend(G=6, w_n=16)"]
+        found = Comparison.read(rows).table()
+        assert [row.condition for row in found] == ["stock", "truncate", "blindfold", "no_needle", *methods]
+        assert f"{found[0].mass[160].outside:.3f}" in result.stdout and "nats" in result.stdout
+        assert page.stat().st_size > 1000
+
+    def test_compare_with_a_method_that_is_none(self, run, checkpoint):
+        assert "unknown method 'Sunglasses'" in refused(run("compare", "-m", checkpoint, "--methods", "Sunglasses"))
 
     def test_divergence(self, run, checkpoint, tmp_path):
         text = tmp_path / "text.txt"

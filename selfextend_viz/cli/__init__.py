@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from selfextend_viz import __version__
 from selfextend_viz.cli.ask import describe, suggest
 from selfextend_viz.cli.bench import bench
+from selfextend_viz.cli.comparing import compare
 from selfextend_viz.cli.evaluation import evaluate
 from selfextend_viz.cli.heads import divergence
 from selfextend_viz.cli.health import doctor
@@ -107,5 +108,6 @@ app.command(rich_help_panel="Measure")(perplexity)
 app.command(rich_help_panel="Measure")(divergence)
 app.command("eval", rich_help_panel="Measure")(evaluate)
 app.command(rich_help_panel="Measure")(sweep)
+app.command(rich_help_panel="Measure")(compare)
 app.command(rich_help_panel="Measure")(bench)
 app.command("train-demo", rich_help_panel="Start")(train_demo)

@@ -3,6 +3,7 @@
 from selfextend_viz.widgets.explorers import (
     Explorer,
     divergence_explorer,
+    method_explorer,
     passkey_explorer,
     position_explorer,
     reach_explorer,
@@ -16,6 +17,7 @@ __all__ = [
     "Lab",
     "divergence_explorer",
     "lab",
+    "method_explorer",
     "passkey_explorer",
     "position_explorer",
     "reach_explorer",
