@@ -70,14 +70,13 @@ def test_a_cluster_gives_the_rows_of_one_process(ray, whole, tmp_path, named):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_killed_worker_costs_no_cell_and_doubles_none(ray, whole, tmp_path):
-    rows, killed = [], []
+    rows, killed = [], None
     for row in sweep("demo", None, GRID, store=tmp_path / "sweep.db", cluster="local", workers=2):
         rows.append(row)
-        if len(rows) in (3, 9):
-            victim = random.choice(workers())
-            victim.kill()
-            killed.append(victim.pid)
-    assert len(killed) == 2
+        if len(rows) == 3:
+            killed = random.choice(workers())
+            killed.kill()
+    assert killed is not None
     assert len(rows) == len({row.cell for row in rows})
     assert told(rows) == told(whole) == told(Store(tmp_path / "sweep.db").rows())
 

@@ -253,7 +253,7 @@ class TestCommand:
         ("arguments", "sentence"),
         [
             (("--store", "/nowhere/sweep.db"), "there is no folder /nowhere"),
-            (("--cluster", "local"), "--group-sizes is missing"),
+            (("--cluster", "local"), "--lengths is missing"),
             (("--conditions", "self-extend"), "takes Self-Extend from --group-sizes"),
             (("--lengths", "12,x"), "--lengths has 'x'"),
             (("--tasks", "guess", "--lengths", "128"), "unknown task 'guess'"),
