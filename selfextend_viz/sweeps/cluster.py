@@ -44,7 +44,8 @@ class _Worker:
     def _measurer(self) -> Measurer:
         import ray
 
-        source: Source = ray.get(self._shared[0])
+        (found,) = self._shared
+        source: Source = found if isinstance(found, Source) else ray.get(found)
         return Measurer(*source.load(), self._asking)
 
     def subject(self) -> Subject:
@@ -91,7 +92,8 @@ def ray_crew(source: Source, asking: Asking, *, cluster: str, workers: int | Non
         if not ray.is_initialized():
             stack.callback(ray.shutdown)
             link = _connected(ray, cluster, workers, source)
-        shared = [ray.put(source)]  # in a list, for a worker that is started again asks for it by itself
+        # A model travels once. In a list Ray leaves it to the worker to ask for it, which one started again does anew.
+        shared = [source if source.name is not None else ray.put(source)]
         crew = RayCrew(ray, _members(ray, shared, asking, workers), shared, link)
         stack.callback(crew.dismiss)
         yield crew
