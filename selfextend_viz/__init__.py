@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from selfextend_viz.demo import load_demo
     from selfextend_viz.experiments.budget import plan
     from selfextend_viz.experiments.divergence import divergence
+    from selfextend_viz.experiments.layer_sensitivity import layer_sensitivity
     from selfextend_viz.experiments.passkey import passkey
     from selfextend_viz.experiments.perplexity import perplexity, token_losses
     from selfextend_viz.experiments.retrieval import answer_attention, retrieval_heads
@@ -57,15 +58,23 @@ if TYPE_CHECKING:
         trained_length,
     )
     from selfextend_viz.plots import (
+        plot_depth_maps,
         plot_divergence,
+        plot_frontier,
+        plot_headroom,
+        plot_layer_sensitivity,
+        plot_paired_losses,
+        plot_pareto,
         plot_passkey,
         plot_perplexity,
+        plot_position_losses,
         plot_position_map,
         plot_ratios,
         plot_reach,
         plot_rotation,
         plot_tiles,
         plot_wavelengths,
+        plot_worst_depth,
     )
     from selfextend_viz.positions import (
         Band,
@@ -76,6 +85,8 @@ if TYPE_CHECKING:
         tiles,
         visible_pairs,
     )
+    from selfextend_viz.sweeps.recommend import recommend
+    from selfextend_viz.sweeps.recommendation import Recommendation
     from selfextend_viz.widgets import (
         divergence_explorer,
         lab,
@@ -102,6 +113,7 @@ __all__ = [
     "PlainRoPE",
     "PositionInterpolation",
     "ReRoPE",
+    "Recommendation",
     "SelfExtend",
     "ShiftedSparseAttention",
     "SlidingWindow",
@@ -124,23 +136,33 @@ __all__ = [
     "is_extended",
     "knee",
     "lab",
+    "layer_sensitivity",
     "load_demo",
     "load_model",
     "passkey",
     "passkey_explorer",
     "perplexity",
     "plan",
+    "plot_depth_maps",
     "plot_divergence",
+    "plot_frontier",
+    "plot_headroom",
+    "plot_layer_sensitivity",
+    "plot_paired_losses",
+    "plot_pareto",
     "plot_passkey",
     "plot_perplexity",
+    "plot_position_losses",
     "plot_position_map",
     "plot_ratios",
     "plot_reach",
     "plot_rotation",
     "plot_tiles",
     "plot_wavelengths",
+    "plot_worst_depth",
     "position_explorer",
     "reach_explorer",
+    "recommend",
     "relative_positions",
     "restore",
     "retrieval_heads",
@@ -159,6 +181,7 @@ _HOMES = {
     "demo": ("load_demo",),
     "experiments.budget": ("plan",),
     "experiments.divergence": ("divergence",),
+    "experiments.layer_sensitivity": ("layer_sensitivity",),
     "experiments.passkey": ("passkey",),
     "experiments.perplexity": ("perplexity", "token_losses"),
     "experiments.retrieval": ("answer_attention", "retrieval_heads"),
@@ -195,17 +218,27 @@ _HOMES = {
         "trained_length",
     ),
     "plots": (
+        "plot_depth_maps",
         "plot_divergence",
+        "plot_frontier",
+        "plot_headroom",
+        "plot_layer_sensitivity",
+        "plot_paired_losses",
+        "plot_pareto",
         "plot_passkey",
         "plot_perplexity",
+        "plot_position_losses",
         "plot_position_map",
         "plot_ratios",
         "plot_reach",
         "plot_rotation",
         "plot_tiles",
         "plot_wavelengths",
+        "plot_worst_depth",
     ),
     "positions": ("Band", "PlainRoPE", "SelfExtend", "relative_positions", "suggest", "tiles", "visible_pairs"),
+    "sweeps.recommend": ("recommend",),
+    "sweeps.recommendation": ("Recommendation",),
     "widgets": (
         "divergence_explorer",
         "lab",

@@ -1,18 +1,25 @@
 """Figures: numbers in, a plotly Figure out; nothing is displayed, and no model or torch is needed."""
 
+from selfextend_viz.plots.depth_maps import plot_depth_maps
 from selfextend_viz.plots.divergence import plot_divergence, staircase
+from selfextend_viz.plots.frontier import plot_frontier, plot_pareto
+from selfextend_viz.plots.headroom import headroom, plot_headroom
+from selfextend_viz.plots.layers import plot_layer_sensitivity
 from selfextend_viz.plots.logit_curves import LogitCurve, logit_curves
 from selfextend_viz.plots.map_bands import map_state, row_table
 from selfextend_viz.plots.outlier_grid import OutlierGrid, outlier_grid, plot_outlier_grid, worst_head
 from selfextend_viz.plots.pair_angles import PairAngles, pair_angles, pair_sentence
+from selfextend_viz.plots.paired_losses import plot_paired_losses
 from selfextend_viz.plots.passkey import PasskeyMap, passkey_maps, plot_passkey
 from selfextend_viz.plots.perplexity import LossCurve, loss_curves, plot_perplexity
+from selfextend_viz.plots.position_losses import plot_position_losses
 from selfextend_viz.plots.position_map import PositionMap, explain_pair, plot_position_map, position_map
 from selfextend_viz.plots.reach import ReachMap, plot_reach, reach_map, reach_sentence, reach_table
 from selfextend_viz.plots.rotation import plot_rotation
 from selfextend_viz.plots.speed import plot_ratios
 from selfextend_viz.plots.tiles import plot_tiles
 from selfextend_viz.plots.wavelengths import Wavelengths, plot_wavelengths, wavelengths, wavelengths_sentence
+from selfextend_viz.plots.worst_depth import WorstDepthMap, plot_worst_depth, worst_depth_map
 
 __all__ = [
     "LogitCurve",
@@ -23,7 +30,9 @@ __all__ = [
     "PositionMap",
     "ReachMap",
     "Wavelengths",
+    "WorstDepthMap",
     "explain_pair",
+    "headroom",
     "logit_curves",
     "loss_curves",
     "map_state",
@@ -31,16 +40,24 @@ __all__ = [
     "pair_angles",
     "pair_sentence",
     "passkey_maps",
+    "plot_depth_maps",
     "plot_divergence",
+    "plot_frontier",
+    "plot_headroom",
+    "plot_layer_sensitivity",
     "plot_outlier_grid",
+    "plot_paired_losses",
+    "plot_pareto",
     "plot_passkey",
     "plot_perplexity",
+    "plot_position_losses",
     "plot_position_map",
     "plot_ratios",
     "plot_reach",
     "plot_rotation",
     "plot_tiles",
     "plot_wavelengths",
+    "plot_worst_depth",
     "position_map",
     "reach_map",
     "reach_sentence",
@@ -49,5 +66,6 @@ __all__ = [
     "staircase",
     "wavelengths",
     "wavelengths_sentence",
+    "worst_depth_map",
     "worst_head",
 ]

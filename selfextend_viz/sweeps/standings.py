@@ -10,7 +10,7 @@ from selfextend_viz.experiments.rows import wilson_interval
 from selfextend_viz.positions import SelfExtend
 from selfextend_viz.sweeps.rows import CellRow
 
-__all__ = ["Place", "Standing", "as_setting", "lengths_answered", "standings"]
+__all__ = ["Place", "Standing", "as_setting", "asks_for_keys", "lengths_answered", "settings_at", "standings"]
 
 PASSKEY = "passkey"
 ORDER = "order"
@@ -114,13 +114,17 @@ def standings(rows: Iterable[CellRow], length: int) -> list[Standing]:
     length
         N.
     """
+    return [standing for standing in settings_at(rows, length) if standing.places]
+
+
+def settings_at(rows: Iterable[CellRow], length: int) -> list[Standing]:
+    """Every Self-Extend setting of the rows, with what is known of it at a length, which may be nothing."""
     by_setting: dict[SelfExtend, list[CellRow]] = {}
     for row in rows:
         setting = as_setting(row)
         if setting is not None:
             by_setting.setdefault(setting, []).append(row)
-    found = (_standing(setting, members, length) for setting, members in by_setting.items())
-    return [standing for standing in found if standing.places]
+    return [_standing(setting, members, length) for setting, members in by_setting.items()]
 
 
 def _standing(setting: SelfExtend, rows: Sequence[CellRow], length: int) -> Standing:
