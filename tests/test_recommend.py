@@ -170,7 +170,7 @@ def test_it_says_what_the_rule_and_suggest_say():
     assert f"suggest says {SelfExtend(suggested.group_size, suggested.neighbor_window)}, which these" in untried
     assert "the authors' rule disagrees" in untried  # 80 + 920 / 4 = 310, of L = 320
     worse = recommended(everywhere(A, right(16)), everywhere(suggested, right(2)))
-    assert "worse than the choice" in "\n".join(worse.notes())
+    assert f"suggest says {SelfExtend(7, 80)}: worse, with 2 of 16" in "\n".join(worse.notes())
     same = recommended(everywhere(suggested, right(16)))
     assert "suggest says the same" in str(same)
     assert "the authors' rule agrees" in str(same)

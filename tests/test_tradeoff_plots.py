@@ -24,10 +24,10 @@ from selfextend_viz.plots import (
     plot_worst_depth,
     worst_depth_map,
 )
-from selfextend_viz.plots.frontier import pareto_front
 from selfextend_viz.plots.paired_losses import paired_losses
 from selfextend_viz.plots.position_losses import position_losses
 from selfextend_viz.positions import SelfExtend, inside_trained_region, relative_positions
+from selfextend_viz.sweeps.front import pareto_front
 from selfextend_viz.sweeps.rows import CellRow
 
 L = 64

@@ -11,21 +11,13 @@ import plotly.graph_objects as go
 from selfextend_viz.experiments.rows import STOCK
 from selfextend_viz.plots.theme import FAILING_TO_RIGHT, INK, METHOD_COLOR, STOCK_COLOR, dress, label
 from selfextend_viz.positions import SelfExtend, whole_number
+from selfextend_viz.sweeps.front import pareto_front
 from selfextend_viz.sweeps.rows import CellRow
 from selfextend_viz.sweeps.standings import DIVERGENCE, Standing, as_setting, settings_at
 
 LEAST = 1e-5
 """KL is drawn on a log scale from here on; rounding alone gives less."""
 Z_95 = 1.959964
-
-
-def pareto_front(points: Sequence[tuple[float, ...]]) -> list[int]:
-    """Which points no other one beats: none is at most as large in all numbers and smaller in one. In their order."""
-
-    def beaten(point: tuple[float, ...]) -> bool:
-        return any(other != point and all(a <= b for a, b in zip(other, point, strict=True)) for other in points)
-
-    return [number for number, point in enumerate(points) if not beaten(point)]
 
 
 def plot_frontier(

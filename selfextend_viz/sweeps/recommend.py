@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from selfextend_viz.experiments.rows import wilson_interval
 from selfextend_viz.positions import SuggestedSelfExtend, suggest, whole_number
@@ -12,9 +11,7 @@ from selfextend_viz.sweeps.paired import ERROR, MARGIN, MOST, paired
 from selfextend_viz.sweeps.recommendation import Comparison, Recommendation
 from selfextend_viz.sweeps.rows import CellRow
 from selfextend_viz.sweeps.standings import Place, Standing, lengths_answered, standings
-
-if TYPE_CHECKING:
-    from selfextend_viz.sweeps.store import Store
+from selfextend_viz.sweeps.store import Store
 
 __all__ = ["GOOD", "recommend"]
 
@@ -89,8 +86,8 @@ def _share(name: str, value: float) -> None:
 
 def _rows_and_length(rows: Store | Iterable[CellRow], context_length: int | None) -> tuple[list[CellRow], int]:
     """The rows, and L as given or as the store says."""
-    known = getattr(rows, "context_length", None)
-    found = list(rows.rows() if hasattr(rows, "rows") else rows)
+    known = rows.about().get("settings", {}).get("context_length") if isinstance(rows, Store) else None
+    found = rows.rows() if isinstance(rows, Store) else list(rows)
     models = {row.fingerprint for row in found}
     if len(models) > 1:
         raise ValueError(f"the rows are of {len(models)} models; give those of one")

@@ -12,7 +12,7 @@ from selfextend_viz.sweeps.standings import Standing
 
 __all__ = ["COLUMNS", "Comparison", "Recommendation"]
 
-COLUMNS = ("setting", "reach", "worst", "95 %", "all", "price in range", "order", "against the choice")
+COLUMNS = ("G", "w_n", "reach", "worst depth", "95 %", "all", "price", "order", "verdict")
 PAPER = ("passkey", "passkey:paper")
 
 
@@ -49,7 +49,8 @@ class Recommendation:
     choice
         The setting taken, with its answers; ``None`` where none reads the length, or none has all its cells.
     standings
-        All settings asked at that length, best first.
+        All settings asked at that length, best first. The table of them has the exact reach, the worst depth with
+        Wilson's 95 % bounds, the answers at all depths, the price in range in nats, the order task, and the verdict.
     comparisons
         The choice against every other setting that has all its cells.
     more_trials
@@ -82,6 +83,13 @@ class Recommendation:
         """Settings that still lack cells which others have."""
         places = {(place.task, place.depth) for each in self.standings for place in each.places}
         return tuple(each for each in self.standings if len(each.places) < len(places))
+
+    def is_open(self, setting: SelfExtend) -> bool:
+        """Whether more answers of a setting would help: of the choice, and of those not told apart from it."""
+        if self.choice is None or self.choice.setting == setting:
+            return True
+        verdicts = {each.standing.setting: each.verdict for each in self.comparisons}
+        return verdicts.get(setting, "undecided") == "undecided"
 
     @property
     def code(self) -> str:
@@ -162,7 +170,8 @@ class Recommendation:
         if standing is None:
             return f"suggest says {suggested}, which these cells have not tried"
         verdicts = {each.standing.setting: each.verdict for each in self.comparisons}
-        return f"suggest says {suggested}, which has {_worst(standing)}: {_VERDICTS[verdicts.get(suggested)]}"
+        said = _VERDICTS[verdicts.get(suggested)]
+        return f"suggest says {suggested}: {said}, with {_worst(standing)}"
 
     def lines(self) -> list[tuple[str, ...]]:
         """The table's cells, as named in ``COLUMNS``, best first."""
@@ -172,14 +181,15 @@ class Recommendation:
     def _line(self, standing: Standing, comparison: Comparison | None) -> tuple[str, ...]:
         worst, setting = standing.worst, standing.setting
         low, high = worst.bounds
-        said = "the choice" if standing is self.choice else "lacks cells" if standing in self.unfinished else ""
+        said = "choice" if standing is self.choice else "lacks cells" if standing in self.unfinished else ""
         if comparison is not None:
-            said = f"{_VERDICTS[comparison.verdict]} (p = {comparison.pairs.p_value:.2g})"
+            said = f"{_VERDICTS[comparison.verdict]}, p = {comparison.pairs.p_value:.1g}"
         return (
-            str(setting),
+            str(setting.group_size),
+            str(setting.neighbor_window),
             f"{setting.capacity(self.context_length):,}",
             f"{worst.counts} at {worst.depth:g}",
-            f"{low:.2f} to {high:.2f}",
+            f"{low:.2f}-{high:.2f}",
             f"{standing.exact}/{standing.trials}",
             "-" if standing.price is None else f"{standing.price:.3f}",
             "-" if standing.order is None else f"{standing.order[0]}/{standing.order[1]}",
@@ -194,10 +204,10 @@ class Recommendation:
         return "\n".join([*(line.rstrip() for line in cells), self.sentence, *notes, *filter(None, [self.code])])
 
 
-_VERDICTS: dict[Verdict | None, str] = {
-    "better": "worse than the choice",
-    "worse": "better than the choice",
-    "as good": "as good as the choice",
+_VERDICTS: dict[Verdict | None, str] = {  # of the other setting, where a `Verdict` is on the choice
+    "better": "worse",
+    "worse": "better",
+    "as good": "as good",
     "undecided": "not decided",
     None: "not compared",
 }
