@@ -85,8 +85,13 @@ if TYPE_CHECKING:
         tiles,
         visible_pairs,
     )
+    from selfextend_viz.sweeps.cells import Grid
+    from selfextend_viz.sweeps.choose import choose
     from selfextend_viz.sweeps.recommend import recommend
     from selfextend_viz.sweeps.recommendation import Recommendation
+    from selfextend_viz.sweeps.search import search
+    from selfextend_viz.sweeps.store import Store
+    from selfextend_viz.sweeps.sweep import sweep
     from selfextend_viz.widgets import (
         divergence_explorer,
         lab,
@@ -103,6 +108,7 @@ __all__ = [
     "Band",
     "DualChunkAttention",
     "DynamicNTK",
+    "Grid",
     "LMInfinite",
     "LeakyReRoPE",
     "Llama3Scaling",
@@ -117,6 +123,7 @@ __all__ = [
     "SelfExtend",
     "ShiftedSparseAttention",
     "SlidingWindow",
+    "Store",
     "StreamingLLM",
     "StringAttention",
     "Verification",
@@ -125,6 +132,7 @@ __all__ = [
     "answer_attention",
     "attend",
     "attention_logits",
+    "choose",
     "context_length",
     "describe",
     "divergence",
@@ -167,7 +175,9 @@ __all__ = [
     "restore",
     "retrieval_heads",
     "rope_explorer",
+    "search",
     "suggest",
+    "sweep",
     "tiles",
     "token_losses",
     "trained_length",
@@ -237,8 +247,13 @@ _HOMES = {
         "plot_worst_depth",
     ),
     "positions": ("Band", "PlainRoPE", "SelfExtend", "relative_positions", "suggest", "tiles", "visible_pairs"),
+    "sweeps.cells": ("Grid",),
+    "sweeps.choose": ("choose",),
     "sweeps.recommend": ("recommend",),
     "sweeps.recommendation": ("Recommendation",),
+    "sweeps.search": ("search",),
+    "sweeps.store": ("Store",),
+    "sweeps.sweep": ("sweep",),
     "widgets": (
         "divergence_explorer",
         "lab",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from selfextend_viz.experiments.budget import Plan, plan
+from selfextend_viz.experiments.conditions import listed
 from selfextend_viz.patch import context_length, in_gib
 from selfextend_viz.positions import SelfExtend, suggest, whole_number
 from selfextend_viz.sweeps.cells import DIVERGENCE, Grid
@@ -116,7 +117,7 @@ def choose(
     if isinstance(budget_minutes, bool) or not isinstance(budget_minutes, int | float) or not budget_minutes > 0:
         raise ValueError(f"budget_minutes is {budget_minutes!r}, but must be a number above 0")
     trained = context_length(model)
-    wanted = shortlist(trained, target_length) if settings is None else list(settings)
+    wanted = shortlist(trained, target_length) if settings is None else listed("settings", settings)
     cost = Cost(plan(model, target_length, method=wanted[0]), len(wanted), len(tasks) * len(depths) * trials)
     say(cost.sentence(budget_minutes))
     cost.check(budget_minutes)

@@ -15,7 +15,7 @@ from selfextend_viz.patch import context_length
 from selfextend_viz.patch.models import attention_layers
 from selfextend_viz.positions import Method, SelfExtend, whole_number
 from selfextend_viz.sweeps.cells import DIVERGENCE, Grid
-from selfextend_viz.sweeps.choose import shortlist
+from selfextend_viz.sweeps.choose import TEXTS, shortlist
 from selfextend_viz.sweeps.front import pareto_front
 from selfextend_viz.sweeps.store import Store
 from selfextend_viz.sweeps.sweep import sweep
@@ -198,7 +198,9 @@ def _measured(
     common: dict[str, Any] = {"store": asked["store"], "texts": asked["texts"]}
     keys = Grid(lengths=(target,), depths=asked["depths"], methods=(method,), trials=asked["prompts"])
     rows = list(sweep(model, tokenizer, keys, tasks=(asked["task"],), **common))
-    prices = sweep(model, tokenizer, Grid(lengths=(trained,), methods=(method,)), tasks=(DIVERGENCE,), **common)
+    prices = sweep(
+        model, tokenizer, Grid(lengths=(trained,), methods=(method,), texts=TEXTS), tasks=(DIVERGENCE,), **common
+    )
     worst = min(rows, key=lambda row: row.accuracy or 0.0)
     exact, price = worst.exact or 0, fmean(row.kl_in_range or 0.0 for row in prices)
     size = next(iter(method.values())) if isinstance(method, PerLayer) else method

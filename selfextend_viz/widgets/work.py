@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any
 
 from selfextend_viz.experiments.rows import BLINDFOLD, STOCK, HeadRow, LogitRow, OutputRow, PasskeyRow
+from selfextend_viz.sweeps.fingerprint import weights_fingerprint
 from selfextend_viz.widgets.controls import geometric_stops
 from selfextend_viz.widgets.interruption import interruptible
 from selfextend_viz.widgets.question import Question
-from selfextend_viz.widgets.results import Results, Setting, fingerprint
+from selfextend_viz.widgets.results import Results, Setting
 from selfextend_viz.widgets.steps import Step
 from selfextend_viz.widgets.strip_state import State, with_answer
 from selfextend_viz.widgets.strip_work import StripWork
@@ -77,7 +78,7 @@ class Subject:
     def fingerprint(self) -> str:
         """A hash of the weights."""
         if self._fingerprint is None:
-            self._fingerprint = fingerprint(self.load()[0])
+            self._fingerprint = weights_fingerprint(self.load()[0])
         return self._fingerprint
 
 
