@@ -99,6 +99,7 @@ if TYPE_CHECKING:
         position_explorer,
         reach_explorer,
         rope_explorer,
+        tradeoff_explorer,
     )
 
 __version__ = "0.1.0"
@@ -180,6 +181,7 @@ __all__ = [
     "sweep",
     "tiles",
     "token_losses",
+    "tradeoff_explorer",
     "trained_length",
     "verify",
     "visible_pairs",
@@ -261,6 +263,7 @@ _HOMES = {
         "position_explorer",
         "reach_explorer",
         "rope_explorer",
+        "tradeoff_explorer",
     ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -26,6 +26,7 @@ from selfextend_viz.plots import (
 )
 from selfextend_viz.plots.paired_losses import paired_losses
 from selfextend_viz.plots.position_losses import position_losses
+from selfextend_viz.plots.theme import REFERENCE_COLOR, RIGHT
 from selfextend_viz.positions import SelfExtend, inside_trained_region, relative_positions
 from selfextend_viz.sweeps.front import pareto_front
 from selfextend_viz.sweeps.rows import CellRow
@@ -126,11 +127,17 @@ def test_the_front_is_what_no_other_beats():
     assert pareto_front(cloud) == [number for number in range(60) if number not in beaten]
 
 
+def color_of(text):
+    return f"rgb({', '.join(str(int(text[place : place + 2], 16)) for place in (1, 3, 5))})"
+
+
 def test_the_frontier_puts_the_price_across_and_the_length_up():
     figure = plot_frontier(ROWS, 128, context_length=L, choice=B)
     settings = named(figure, "settings")
     assert list(zip(settings.x, settings.y, strict=True)) == [(0.01, 0.5), (0.04, 0.05), (0.08, 0.2)]
-    assert settings.marker.color == (0.125, 0.625, 1.0)
+    assert settings.marker.color[2] == color_of(RIGHT)
+    asked = [each for each in ROWS if each.task == "divergence"]
+    assert set(named(plot_frontier(asked, 128, context_length=L), "settings").marker.color) == {REFERENCE_COLOR}
     assert settings.error_y.array == pytest.approx((0.196, 0.0196, 0.0), abs=1e-3)
     assert list(named(figure, "front").x) == [0.01, 0.04]
     assert set(named(figure, "stock").y) == {2.0}

@@ -1,5 +1,6 @@
 """Figures: numbers in, a plotly Figure out; nothing is displayed, and no model or torch is needed."""
 
+from selfextend_viz.plots.cells_in import plot_cells_in
 from selfextend_viz.plots.depth_maps import plot_depth_maps
 from selfextend_viz.plots.divergence import plot_divergence, staircase
 from selfextend_viz.plots.frontier import plot_frontier, plot_pareto
@@ -40,6 +41,7 @@ __all__ = [
     "pair_angles",
     "pair_sentence",
     "passkey_maps",
+    "plot_cells_in",
     "plot_depth_maps",
     "plot_divergence",
     "plot_frontier",

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 
 from selfextend_viz.experiments.rows import STOCK
-from selfextend_viz.plots.theme import FAILING_TO_RIGHT, INK, METHOD_COLOR, STOCK_COLOR, dress, label
+from selfextend_viz.plots.theme import FAILING_TO_RIGHT, INK, METHOD_COLOR, REFERENCE_COLOR, STOCK_COLOR, dress, label
 from selfextend_viz.positions import SelfExtend, whole_number
 from selfextend_viz.sweeps.front import pareto_front
 from selfextend_viz.sweeps.rows import CellRow
@@ -65,8 +66,8 @@ def plot_frontier(
             _ring(found, points, choice),
         ],
         layout={
-            "xaxis": _log_axis("price in range: KL from stock at N ≤ L (nats)"),
-            "yaxis": _log_axis(f"KL at N = {length:,} (nats)"),
+            "xaxis": _log_axis("price in range: KL from stock at N ≤ L (nats)", bool(points)),
+            "yaxis": _log_axis(f"KL at N = {length:,} (nats)", bool(points)),
             "annotations": _names(found, points, set(front), choice) + _stock_name(stock, extent, length),
         },
     )
@@ -75,8 +76,7 @@ def plot_frontier(
 
 
 _FRONTIER = (
-    "KL from stock where stock is right: on the last L tokens, and in range on the same text · "
-    "joined: no setting beats them"
+    "KL from stock where it is right · blue: all right at the worst depth, orange: none · joined: no setting beats them"
 )
 
 
@@ -104,7 +104,7 @@ def plot_pareto(rows: Iterable[CellRow], length: int, *, choice: SelfExtend | No
     figure = go.Figure(
         data=[_bubbles(found, points), _crosses([points[number] for number in best]), _ring(found, points, choice)],
         layout={
-            "xaxis": _log_axis("price in range: KL from stock at N ≤ L (nats)"),
+            "xaxis": _log_axis("price in range: KL from stock at N ≤ L (nats)", bool(points)),
             "yaxis": {
                 "title": {"text": "right answers, worst depth"},
                 "range": [-0.08, 1.12],
@@ -136,8 +136,8 @@ def _errors(rows: Iterable[CellRow], found: Sequence[Standing], length: int) -> 
     return [known.get(each.setting, 0.0) for each in found]
 
 
-def _log_axis(title: str) -> dict[str, Any]:
-    return {"type": "log", "title": {"text": title}, "exponentformat": "power", "dtick": 1}
+def _log_axis(title: str, drawn: bool) -> dict[str, Any]:
+    return {"type": "log", "title": {"text": title}, "exponentformat": "power", "showticklabels": drawn}
 
 
 def _level(stock: float | None, extent: list[float]) -> go.Scatter:
@@ -164,7 +164,7 @@ def _settings(found: Sequence[Standing], points: Sequence[tuple[float, float]], 
         y=[y for _, y in points],
         error_y={"array": errors, "color": INK, "thickness": 1, "width": 3},
         mode="markers",
-        marker={"size": 15, "line": {"color": INK, "width": 1.5}, **_colors(found)},
+        marker={"size": 15, "line": {"color": INK, "width": 1.5}, "color": _colors(found)},
         customdata=[_detail(each) for each in found],
         hovertemplate="%{customdata}<extra></extra>",
         showlegend=False,
@@ -181,7 +181,7 @@ def _bubbles(found: Sequence[Standing], points: Sequence[tuple[float, float]]) -
         y=[y for _, y in points],
         error_y={"array": high, "arrayminus": low, "color": INK, "thickness": 1, "width": 3},
         mode="markers",
-        marker={"size": sizes, "opacity": 1, "line": {"color": INK, "width": 1.5}, **_colors(found)},
+        marker={"size": sizes, "opacity": 1, "line": {"color": INK, "width": 1.5}, "color": _colors(found)},
         customdata=[_detail(each) for each in found],
         hovertemplate="%{customdata}<extra></extra>",
         showlegend=False,
@@ -200,18 +200,11 @@ def _crosses(points: Sequence[tuple[float, float]]) -> go.Scatter:
     )
 
 
-def _colors(found: Sequence[Standing]) -> dict[str, Any]:
+def _colors(found: Sequence[Standing]) -> list[str]:
     """Worst-depth answers as colours; grey where nothing was asked."""
-    shares = [each.worst.exact / each.worst.trials if each.places else None for each in found]
     scale = [list(stop) for stop in FAILING_TO_RIGHT]
-    bar = {
-        "title": {"text": "right answers", "side": "right"},
-        "tickvals": [0, 0.5, 1],
-        "ticktext": ["none", "half", "all"],
-        "thickness": 12,
-        "outlinewidth": 0,
-    }
-    return {"color": shares, "colorscale": scale, "cmin": 0, "cmax": 1, "colorbar": bar}
+    shares = [each.worst.exact / each.worst.trials if each.places else None for each in found]
+    return [REFERENCE_COLOR if share is None else sample_colorscale(scale, [share])[0] for share in shares]
 
 
 def _detail(each: Standing) -> str:

@@ -9,14 +9,17 @@ from selfextend_viz.widgets.explorers import (
     rope_explorer,
 )
 from selfextend_viz.widgets.lab import Lab, lab
+from selfextend_viz.widgets.tradeoff import TradeoffExplorer, tradeoff_explorer
 
 __all__ = [
     "Explorer",
     "Lab",
+    "TradeoffExplorer",
     "divergence_explorer",
     "lab",
     "passkey_explorer",
     "position_explorer",
     "reach_explorer",
     "rope_explorer",
+    "tradeoff_explorer",
 ]
