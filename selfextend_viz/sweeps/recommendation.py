@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 
 from selfextend_viz.positions import SelfExtend, SuggestedSelfExtend, inside_trained_region
 from selfextend_viz.sweeps.paired import MOST, Paired, Verdict
@@ -195,6 +196,15 @@ class Recommendation:
             "-" if standing.order is None else f"{standing.order[0]}/{standing.order[1]}",
             said,
         )
+
+    def _repr_html_(self) -> str:
+        """As notebooks show it."""
+        heads = "".join(f"<th>{escape(word)}</th>" for word in COLUMNS)
+        lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in self.lines())
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes())
+        code = f"<pre>{escape(self.code)}</pre>" if self.code else ""
+        table = f"<table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
+        return f"<p><b>{escape(self.sentence)}</b></p>{table}<ul>{notes}</ul>{code}"
 
     def __str__(self) -> str:
         table = [COLUMNS, *self.lines()]
