@@ -14,7 +14,7 @@ from selfextend_viz.cli.show import shipped_page
 
 COMMANDS = (
     *("show", "lab", "doctor", "passkey", "perplexity", "divergence"),
-    *("bench", "suggest", "describe", "plan", "verify", "train-demo"),
+    *("sweep", "bench", "suggest", "describe", "plan", "verify", "train-demo"),
     *("recommend", "choose"),
 )
 

@@ -21,6 +21,7 @@ from selfextend_viz.cli.planning import plan
 from selfextend_viz.cli.retrieval import passkey
 from selfextend_viz.cli.show import show
 from selfextend_viz.cli.start import lab, train_demo
+from selfextend_viz.cli.sweeping import sweep
 from selfextend_viz.cli.verify import verify
 
 
@@ -106,5 +107,6 @@ app.command(rich_help_panel="Measure")(choose)
 app.command(rich_help_panel="Measure")(passkey)
 app.command(rich_help_panel="Measure")(perplexity)
 app.command(rich_help_panel="Measure")(divergence)
+app.command(rich_help_panel="Measure")(sweep)
 app.command(rich_help_panel="Measure")(bench)
 app.command("train-demo", rich_help_panel="Start")(train_demo)

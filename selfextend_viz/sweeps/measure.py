@@ -96,6 +96,8 @@ class Measurer:
         How every cell is asked.
     """
 
+    dashboard = None
+
     def __init__(self, model: Any, tokenizer: Any, asking: Asking) -> None:
         self.model, self.tokenizer, self.asking = model, tokenizer, asking
         self._prompts: Callable[..., list[Prompt]] = lru_cache(maxsize=4)(self._made_prompts)

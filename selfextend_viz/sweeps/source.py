@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,11 @@ class Source:
             given, wanted = ("a name", "None") if named else ("a model", "its tokenizer")
             raise TypeError(f"with {given} the tokenizer must be {wanted}, not {type(tokenizer).__name__}")
         return cls(name=str(model)) if named else cls(model=model, tokenizer=tokenizer)
+
+    def here(self) -> Source:
+        """The same with the model loaded."""
+        model, tokenizer = self.load()
+        return replace(self, name=None, model=model, tokenizer=tokenizer)
 
     def load(self) -> tuple[Any, Any]:
         """The model and the tokenizer."""

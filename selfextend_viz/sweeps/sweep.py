@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,11 +15,45 @@ from selfextend_viz.sweeps.rows import CellRow
 from selfextend_viz.sweeps.source import Source
 from selfextend_viz.sweeps.store import Store
 
-__all__ = ["sweep"]
+__all__ = ["Start", "sweep"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a sweep is about to do.
+
+    Attributes
+    ----------
+    planned
+        All cells, the cheapest first.
+    missing
+        Those that the store has not.
+    dashboard
+        Link to the cluster's dashboard, where there is one.
+    """
+
+    planned: tuple[Planned, ...]
+    missing: tuple[Planned, ...]
+    dashboard: str | None = None
+
+    @property
+    def found(self) -> int:
+        """How many cells the store has."""
+        return len(self.planned) - len(self.missing)
+
+    @property
+    def cost(self) -> int:
+        """Of the missing cells, in the unit of ``Cell.cost``."""
+        return sum(each.cell.cost for each in self.missing)
 
 
 class Crew(Protocol):
     """What measures cells: this process, or the workers of a cluster."""
+
+    @property
+    def dashboard(self) -> str | None:
+        """Link to the cluster's dashboard, where there is one."""
+        ...
 
     def subject(self) -> Subject:
         """L and the fingerprint of the model."""
@@ -49,7 +83,7 @@ def sweep(
     cluster: str | None = None,
     workers: int | None = None,
     progress: bool = False,
-    started: Callable[[list[Planned], int], object] | None = None,
+    started: Callable[[Start], object] | None = None,
 ) -> Iterator[CellRow]:
     """Measure every cell of a grid, the cheapest first; each row is in the store before it is yielded.
 
@@ -80,7 +114,7 @@ def sweep(
     progress
         Show a bar with the remaining time, in the notebook or on stderr.
     started
-        Called once, before the first row, with all cells and how many of them the store has.
+        Called once, before the first row, with what there is to do.
 
     Yields
     ------
@@ -115,9 +149,10 @@ def sweep(
             kept.claim(subject.fingerprint, {"context_length": subject.context_length, **asking.facts})
         known = {} if kept is None else {row.cell: row for row in kept.rows()}
         found = [known[each.cell] for each in planned if each.cell in known]
-        missing = [each for each in planned if each.cell not in known]
+        missing = tuple(each for each in planned if each.cell not in known)
+        start = Start(tuple(planned), missing, crew.dashboard)
         if started is not None:
-            started(planned, len(found))
+            started(start)
         held = stack.pop_all()
 
     def rows(advance: Advance) -> Iterator[CellRow]:
@@ -130,7 +165,7 @@ def sweep(
                 advance(row.cell.cost)
                 yield told
 
-    return counted(rows, label="Sweep", work=sum(each.cell.cost for each in missing), shown=progress)
+    return counted(rows, label="Sweep", work=start.cost, shown=progress)
 
 
 def _crew(source: Source, asking: Asking, cluster: str | None, workers: int | None) -> AbstractContextManager[Crew]:
