@@ -107,6 +107,14 @@ def test_the_line_of_the_reach_parts_settings_as_the_formula_does():
             assert inside_trained_region(setting, L, length)
 
 
+def test_other_lengths_of_the_sweep_have_lines_of_their_own():
+    rows = [*keys(A, 128, 8), *keys(B, 128, 8), *keys(C, 200, 8)]
+    thin = named(plot_worst_depth(rows, 128, context_length=L), "isolines")
+    alone = named(plot_worst_depth(rows, 200, context_length=L), "reach")
+    assert list(thin.x[:-1]) == list(alone.x)
+    assert list(thin.y[:-1]) == list(alone.y)
+
+
 def test_nothing_known_is_no_error():
     figure = plot_worst_depth([], 128, context_length=L)
     assert "no result yet" in figure.layout.title.text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +10,18 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from selfextend_viz.plots.reach import RULE_SHARES
-from selfextend_viz.plots.theme import CELL_INK, FAILING_TO_RIGHT, HATCH, INK, LABEL_INK, dress, label
+from selfextend_viz.plots.setting_lines import (
+    SettingAxis,
+    isoline_ends,
+    isolines,
+    reach_lines,
+    rule_band,
+)
+from selfextend_viz.plots.theme import CELL_INK, FAILING_TO_RIGHT, HATCH, INK, dress, label
 from selfextend_viz.positions import SelfExtend, whole_number
 from selfextend_viz.sweeps.rows import CellRow
 from selfextend_viz.sweeps.standings import as_setting, asks_for_keys, standings
 
-STEPS = 481
-"""Points of a line over the map."""
-EDGE = "#10141f"
-"""Around the line of the reach."""
 STROKES = 5
 """Hatching strokes in a cell."""
 
@@ -98,7 +100,8 @@ def plot_worst_depth(
     -------
     plotly.graph_objects.Figure
         Traces ``worst depth`` (the heatmap), ``undecided`` (strokes), ``pending``, ``rule`` (the band from 1/2 to 2/3
-        of L), ``reach edge`` and ``reach`` (left of them N does not fit) and ``choice``, always these seven.
+        of L), ``isolines`` (the reach of the rows' other lengths), ``reach edge`` and ``reach`` (left of them N does
+        not fit) and ``choice``, always these eight.
 
     Raises
     ------
@@ -107,20 +110,23 @@ def plot_worst_depth(
     """
     whole_number("length", length)
     whole_number("context_length", context_length)
+    rows = list(rows)
     data = worst_depth_map(rows, length, settings=settings)
-    across, up = _Axis(data.group_sizes, log=True), _Axis(data.windows, log=False)
+    others = sorted({row.length for row in rows if asks_for_keys(row) and row.length > context_length} - {length})
+    across, up = SettingAxis(data.group_sizes, log=True), SettingAxis(data.windows, log=False)
     figure = go.Figure(
         data=[
             _heatmap(data),
             _strokes(data),
             _pending(data),
-            _rule(across, up, length, context_length),
-            *_reach(across, up, length, context_length),
+            rule_band(across, up, length, context_length),
+            isolines(across, up, others, context_length),
+            *reach_lines(across, up, length, context_length),
             _frame(across, up, choice),
         ],
         layout={"xaxis": _axis(across, "group size G"), "yaxis": _axis(up, "neighbour window w<sub>n</sub>")},
     )
-    figure.update_layout(annotations=_labels(figure, length))
+    figure.update_layout(annotations=[*_labels(figure, length), *isoline_ends(across, up, others, context_length)])
     figure.update_layout(margin={"t": 110})
     return dress(figure, title=_finding(data, length), subtitle=_SUBTITLE, height=250 + 62 * max(2, len(data.windows)))
 
@@ -128,43 +134,7 @@ def plot_worst_depth(
 _SUBTITLE = "right answers at each setting's worst depth · hatched: more trials are wanted · □ no result yet"
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """Evenly spaced cells whose values lie between them as on a line, or on a log scale."""
-
-    values: Sequence[int]
-    log: bool
-
-    def place(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Where a value stands, in cells; outside the first and the last by the step beside them."""
-        if not self.values:
-            return np.zeros_like(value)
-        known, asked = (self._scaled(np.asarray(each, dtype=np.float64)) for each in (self.values, value))
-        if len(known) == 1:
-            return (asked - known[0]) / (1.0 if self.log else max(1.0, float(self.values[0])))
-        steps = np.clip(np.searchsorted(known, asked) - 1, 0, len(known) - 2)
-        return steps + (asked - known[steps]) / (known[steps + 1] - known[steps])
-
-    def at(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The value that stands at a place."""
-        known = self._scaled(np.asarray(self.values, dtype=np.float64))
-        if len(known) == 1:
-            found = known[0] + place * (1.0 if self.log else max(1.0, float(self.values[0])))
-        else:
-            steps = np.clip(np.floor(place).astype(int), 0, len(known) - 2)
-            found = known[steps] + (place - steps) * (known[steps + 1] - known[steps])
-        return np.exp2(found) if self.log else found
-
-    def _scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.log2(values) if self.log else values
-
-    @property
-    def range(self) -> list[float]:
-        """The outer edges of the first and the last cell."""
-        return [-0.5, max(0, len(self.values) - 1) + 0.5]
-
-
-def _axis(axis: _Axis, title: str) -> dict[str, Any]:
+def _axis(axis: SettingAxis, title: str) -> dict[str, Any]:
     return {
         "title": {"text": title},
         "tickvals": list(range(len(axis.values))),
@@ -231,50 +201,7 @@ def _pending(data: WorstDepthMap) -> go.Scatter:
     )
 
 
-def _rule(across: _Axis, up: _Axis, length: int, context_length: int) -> go.Scatter:
-    """The authors' band: where the largest position, about ``w_n + (N - w_n) / G``, is 1/2 to 2/3 of L."""
-    low, high = (_line(across, up, share * context_length, length) for share in RULE_SHARES)
-    return go.Scatter(
-        name="rule",
-        x=[*low[0], *high[0][::-1], *low[0][:1]],
-        y=[*low[1], *high[1][::-1], *low[1][:1]],
-        mode="lines",
-        line={"color": INK, "width": 1.5, "dash": "dot"},
-        fill="toself",
-        fillcolor="rgba(127, 127, 127, 0.22)",
-        hoverinfo="skip",
-        showlegend=False,
-    )
-
-
-def _reach(across: _Axis, up: _Axis, length: int, context_length: int) -> list[go.Scatter]:
-    """A white line with a dark edge, to be seen on each colour of the map."""
-    x, y = _line(across, up, context_length, length)
-    below = [(one, other) for one, other in zip(x, y, strict=True) if other < up.range[1]]
-    ends: dict[str, Any] = {"x": [one for one, _ in below], "y": [other for _, other in below]}
-    quiet: dict[str, Any] = {"mode": "lines", "hoverinfo": "skip", "showlegend": False}
-    return [
-        go.Scatter(name="reach edge", line={"color": EDGE, "width": 6}, **ends, **quiet),
-        go.Scatter(name="reach", line={"color": LABEL_INK, "width": 2.5}, **ends, **quiet),
-    ]
-
-
-def _line(across: _Axis, up: _Axis, limit: float, length: int) -> tuple[list[float], list[float]]:
-    """Where ``w_n + (N - w_n) / G`` meets a limit, cut to the map; empty where it passes beside it."""
-    if not across.values:
-        return [], []
-    left, right = across.range
-    x = np.linspace(left, right, STEPS)
-    size = across.at(x)
-    x, size = x[size > 1], size[size > 1]
-    window = (limit * size - length) / (size - 1)
-    y = up.place(window)
-    low, high = up.range
-    inside = (window >= 0) & (y >= low)
-    return x[inside].tolist(), np.minimum(y[inside], high).tolist()
-
-
-def _frame(across: _Axis, up: _Axis, choice: SelfExtend | None) -> go.Scatter:
+def _frame(across: SettingAxis, up: SettingAxis, choice: SelfExtend | None) -> go.Scatter:
     x: list[float] = []
     y: list[float] = []
     if choice and choice.group_size in across.values and choice.neighbor_window in up.values:
