@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from selfextend_viz.experiments.compare import compare
     from selfextend_viz.experiments.comparison_rows import Comparison
     from selfextend_viz.experiments.divergence import divergence
+    from selfextend_viz.experiments.layer_sensitivity import layer_sensitivity
     from selfextend_viz.experiments.passkey import passkey
     from selfextend_viz.experiments.perplexity import perplexity, token_losses
     from selfextend_viz.experiments.retrieval import answer_attention, retrieval_heads
@@ -66,10 +67,17 @@ if TYPE_CHECKING:
         plot_answer,
         plot_collisions,
         plot_comparison,
+        plot_depth_maps,
         plot_divergence,
+        plot_frontier,
+        plot_headroom,
+        plot_layer_sensitivity,
         plot_mass_outside,
+        plot_paired_losses,
+        plot_pareto,
         plot_passkey,
         plot_perplexity,
+        plot_position_losses,
         plot_position_map,
         plot_position_maps,
         plot_query_positions,
@@ -78,6 +86,7 @@ if TYPE_CHECKING:
         plot_rotation,
         plot_tiles,
         plot_wavelengths,
+        plot_worst_depth,
     )
     from selfextend_viz.positions import (
         Band,
@@ -89,6 +98,10 @@ if TYPE_CHECKING:
         visible_pairs,
     )
     from selfextend_viz.sweeps.cells import Grid
+    from selfextend_viz.sweeps.choose import choose
+    from selfextend_viz.sweeps.recommend import recommend
+    from selfextend_viz.sweeps.recommendation import Recommendation
+    from selfextend_viz.sweeps.search import search
     from selfextend_viz.sweeps.store import Store
     from selfextend_viz.sweeps.sweep import sweep
     from selfextend_viz.widgets import (
@@ -100,6 +113,7 @@ if TYPE_CHECKING:
         reach_explorer,
         rope_explorer,
         strip_explorer,
+        tradeoff_explorer,
     )
 
 __version__ = "0.1.0"
@@ -121,6 +135,7 @@ __all__ = [
     "PlainRoPE",
     "PositionInterpolation",
     "ReRoPE",
+    "Recommendation",
     "SelfExtend",
     "ShiftedSparseAttention",
     "SlidingWindow",
@@ -135,6 +150,7 @@ __all__ = [
     "attention_logits",
     "check",
     "compare",
+    "choose",
     "context_length",
     "describe",
     "divergence",
@@ -148,6 +164,7 @@ __all__ = [
     "is_extended",
     "knee",
     "lab",
+    "layer_sensitivity",
     "load_demo",
     "load_model",
     "load_texts",
@@ -162,8 +179,15 @@ __all__ = [
     "plot_comparison",
     "plot_divergence",
     "plot_mass_outside",
+    "plot_depth_maps",
+    "plot_frontier",
+    "plot_headroom",
+    "plot_layer_sensitivity",
+    "plot_paired_losses",
+    "plot_pareto",
     "plot_passkey",
     "plot_perplexity",
+    "plot_position_losses",
     "plot_position_map",
     "plot_position_maps",
     "plot_query_positions",
@@ -172,19 +196,23 @@ __all__ = [
     "plot_rotation",
     "plot_tiles",
     "plot_wavelengths",
+    "plot_worst_depth",
     "position_explorer",
     "predict",
     "reach_explorer",
+    "recommend",
     "relative_positions",
     "restore",
     "retrieval_heads",
     "reveal",
     "rope_explorer",
     "strip_explorer",
+    "search",
     "suggest",
     "sweep",
     "tiles",
     "token_losses",
+    "tradeoff_explorer",
     "trained_length",
     "verify",
     "visible_pairs",
@@ -200,6 +228,7 @@ _HOMES = {
     "experiments.compare": ("compare",),
     "experiments.comparison_rows": ("Comparison",),
     "experiments.divergence": ("divergence",),
+    "experiments.layer_sensitivity": ("layer_sensitivity",),
     "experiments.passkey": ("passkey",),
     "experiments.perplexity": ("perplexity", "token_losses"),
     "experiments.retrieval": ("answer_attention", "retrieval_heads"),
@@ -243,8 +272,15 @@ _HOMES = {
         "plot_comparison",
         "plot_divergence",
         "plot_mass_outside",
+        "plot_depth_maps",
+        "plot_frontier",
+        "plot_headroom",
+        "plot_layer_sensitivity",
+        "plot_paired_losses",
+        "plot_pareto",
         "plot_passkey",
         "plot_perplexity",
+        "plot_position_losses",
         "plot_position_map",
         "plot_position_maps",
         "plot_query_positions",
@@ -253,9 +289,14 @@ _HOMES = {
         "plot_rotation",
         "plot_tiles",
         "plot_wavelengths",
+        "plot_worst_depth",
     ),
     "positions": ("Band", "PlainRoPE", "SelfExtend", "relative_positions", "suggest", "tiles", "visible_pairs"),
     "sweeps.cells": ("Grid",),
+    "sweeps.choose": ("choose",),
+    "sweeps.recommend": ("recommend",),
+    "sweeps.recommendation": ("Recommendation",),
+    "sweeps.search": ("search",),
     "sweeps.store": ("Store",),
     "sweeps.sweep": ("sweep",),
     "widgets": (
@@ -267,6 +308,7 @@ _HOMES = {
         "reach_explorer",
         "rope_explorer",
         "strip_explorer",
+        "tradeoff_explorer",
     ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -15,6 +15,7 @@ from selfextend_viz.cli.show import shipped_page
 COMMANDS = (
     *("show", "lab", "doctor", "passkey", "perplexity", "divergence"),
     *("eval", "sweep", "bench", "compare", "suggest", "describe", "plan", "verify", "train-demo"),
+    *("recommend", "choose"),
 )
 
 
@@ -450,3 +451,48 @@ def test_choices_are_made_from_the_suggestions():
     method = SelfExtend(2, 8)
     assert options.with_method(options.condition_names("stock, self-extend"), method) == ["stock", method]
     assert options.numbers("--depths", "0, 0.5,1", float) == [0.0, 0.5, 1.0]
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A small sweep's store, L = 64."""
+    from test_tradeoff import LONG, SHORT, fill
+
+    from selfextend_viz import Store
+
+    with Store(tmp_path / "sweep.db") as opened:
+        fill(opened, [*SHORT, *LONG])
+    return tmp_path / "sweep.db"
+
+
+def test_recommend_reads_a_store_and_ends_in_a_line_of_code(run, store, tmp_path):
+    from selfextend_viz import Store, recommend
+
+    found = recommend(Store(store), 128)
+    result = run("recommend", store, "-n", 128, "--json", tmp_path / "rows.json", "--html", tmp_path / "map.html")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == found.code == "SelfExtend(group_size=8, neighbor_window=8)"
+    assert "choice" in result.stdout and "worse" in result.stdout
+    written = json.loads((tmp_path / "rows.json").read_text("utf-8"))
+    assert written["settings"]["choice"] == found.code
+    assert len(written["rows"]) == len(Store(store).rows())
+    assert "worst depth" in (tmp_path / "map.html").read_text("utf-8")
+
+
+def test_recommend_and_choose_refuse_in_a_sentence(run, store, tmp_path):
+    assert "there is no store" in refused(run("recommend", tmp_path / "none.db", "-n", 128))
+    assert "sweep the length 999 too" in refused(run("recommend", store, "-n", 999))
+    assert "no setting is needed" in refused(run("choose", "-n", 100))
+    assert "budget_minutes is -1" in refused(run("choose", "-n", 640, "-b", -1))
+    assert "more than budget_minutes" in refused(run("choose", "-n", 640, "-b", 0.001))
+
+
+@pytest.mark.slow
+def test_choose_asks_the_demo_and_keeps_its_rows(run, tmp_path):
+    wanted = ("-n", 400, "--depths", "0.5", "--trials", 2, "-b", 2, "--store", tmp_path / "choice.db")
+    result = run("choose", *wanted)
+    assert result.exit_code == 0, result.stderr
+    assert "prefills, about" in result.stderr
+    assert result.stdout.splitlines()[-1].startswith("SelfExtend(group_size=")
+    again = run("recommend", tmp_path / "choice.db", "-n", 400)
+    assert again.stdout.splitlines()[-1] == result.stdout.splitlines()[-1]

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from selfextend_viz import __version__
 from selfextend_viz.cli.ask import describe, suggest
 from selfextend_viz.cli.bench import bench
+from selfextend_viz.cli.choosing import choose, recommend
 from selfextend_viz.cli.comparing import compare
 from selfextend_viz.cli.evaluation import evaluate
 from selfextend_viz.cli.heads import divergence
@@ -103,6 +104,8 @@ app.command(rich_help_panel="Ask")(suggest)
 app.command(rich_help_panel="Ask")(describe)
 app.command(rich_help_panel="Ask")(plan)
 app.command(rich_help_panel="Ask")(verify)
+app.command(rich_help_panel="Ask")(recommend)
+app.command(rich_help_panel="Measure")(choose)
 app.command(rich_help_panel="Measure")(passkey)
 app.command(rich_help_panel="Measure")(perplexity)
 app.command(rich_help_panel="Measure")(divergence)

@@ -146,7 +146,7 @@ def sweep(
         crew.check(planned)
         kept = stack.enter_context(_opened(store))
         if kept is not None:
-            kept.claim(subject.fingerprint, asking.facts)
+            kept.claim(subject.fingerprint, {"context_length": subject.context_length, **asking.facts})
         known = {} if kept is None else {row.cell: row for row in kept.rows()}
         found = [known[each.cell] for each in planned if each.cell in known]
         missing = tuple(each for each in planned if each.cell not in known)

@@ -11,10 +11,12 @@ from selfextend_viz.widgets.explorers import (
     strip_explorer,
 )
 from selfextend_viz.widgets.lab import Lab, lab
+from selfextend_viz.widgets.tradeoff import TradeoffExplorer, tradeoff_explorer
 
 __all__ = [
     "Explorer",
     "Lab",
+    "TradeoffExplorer",
     "divergence_explorer",
     "lab",
     "method_explorer",
@@ -23,4 +25,5 @@ __all__ = [
     "reach_explorer",
     "rope_explorer",
     "strip_explorer",
+    "tradeoff_explorer",
 ]
