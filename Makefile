@@ -3,6 +3,10 @@
 # make test-lowest the tests of models with the oldest transformers that is admitted
 # make test-browser the tests that drive a browser, alone; make test runs them too where Chromium is installed
 #
+# make notebooks   runs the notebooks in place and keeps what they show; NOTEBOOKS="notebooks/06*.ipynb" some of them
+# make site        the notebooks, the README and the documented names as a web site, in build/site
+# make wheelhouse  gathers everything that `make lab` installs, for a room without network
+#
 # make model-table checks every architecture and writes the README's table of them
 #
 # The first run builds .venv; later runs find it ready. PYTHON=python3.12 picks another interpreter.
@@ -17,7 +21,7 @@ LOWEST := .venv-lowest
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,patch patch_inputs patch_slots grouped_cache inputs faults architectures \
 	observe describe demo passkey perplexity retrieval divergence))
 
-.PHONY: help venv lab test test-browser test-slow test-all test-lowest check model-table format clean clean-all
+.PHONY: help venv lab test test-browser test-slow test-all test-lowest check notebooks site wheelhouse model-table format clean clean-all
 .DEFAULT_GOAL := help
 
 help:
@@ -48,6 +52,13 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	@$(BIN)/python .ci/audit.py
+
+# Needs Chromium or Chrome, which draws the PNGs.
+notebooks: $(VENV)/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python docs/execute_notebooks.py $(NOTEBOOKS)
+
+site: $(VENV)/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python docs/build_site.py build/site
 
 model-table: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/model_table.py --json benchmarks/results/models.json
