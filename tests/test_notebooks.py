@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom, and is committed as it ran: pictures with words, small, nothing of a machine."""
+"""Every notebook runs from top to bottom, and is committed as it ran: pictures with words, and nothing of a machine."""
 
 import base64
 import importlib.util
