@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from selfextend_viz.attention import attend, attention_logits, implementations
     from selfextend_viz.checkpoints import load_model
+    from selfextend_viz.course import check, predict, reveal
     from selfextend_viz.demo import load_demo
     from selfextend_viz.experiments.budget import plan
     from selfextend_viz.experiments.divergence import divergence
@@ -113,6 +114,7 @@ __all__ = [
     "answer_attention",
     "attend",
     "attention_logits",
+    "check",
     "context_length",
     "describe",
     "divergence",
@@ -140,10 +142,12 @@ __all__ = [
     "plot_tiles",
     "plot_wavelengths",
     "position_explorer",
+    "predict",
     "reach_explorer",
     "relative_positions",
     "restore",
     "retrieval_heads",
+    "reveal",
     "rope_explorer",
     "suggest",
     "tiles",
@@ -156,6 +160,7 @@ __all__ = [
 _HOMES = {
     "attention": ("attend", "attention_logits", "implementations"),
     "checkpoints": ("load_model",),
+    "course": ("check", "predict", "reveal"),
     "demo": ("load_demo",),
     "experiments.budget": ("plan",),
     "experiments.divergence": ("divergence",),

@@ -21,6 +21,7 @@ FLOORS = {
     "experiments": 5,
     "plots": 6,
     "widgets": 7,
+    "course": 8,
     "cli": 8,
     "__main__": 9,
 }
@@ -96,7 +97,18 @@ def loaded_by(statement):
 
 @pytest.mark.parametrize(
     "module",
-    ["positions", "methods", "plots", "bench.rows", "experiments", "experiments.rows", "demo", "demo.corpus", "cli"],
+    [
+        "positions",
+        "methods",
+        "plots",
+        "bench.rows",
+        "experiments",
+        "experiments.rows",
+        "demo",
+        "demo.corpus",
+        "cli",
+        "course",
+    ],
 )
 def test_light_modules_load_no_torch(module):
     assert loaded_by(f"import selfextend_viz.{module}").isdisjoint({"torch", "transformers"})
