@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         trained_length,
     )
     from selfextend_viz.plots import (
+        plot_answer,
         plot_divergence,
         plot_passkey,
         plot_perplexity,
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
         position_explorer,
         reach_explorer,
         rope_explorer,
+        strip_explorer,
     )
 
 __version__ = "0.1.0"
@@ -132,6 +134,7 @@ __all__ = [
     "passkey_explorer",
     "perplexity",
     "plan",
+    "plot_answer",
     "plot_divergence",
     "plot_passkey",
     "plot_perplexity",
@@ -149,6 +152,7 @@ __all__ = [
     "retrieval_heads",
     "reveal",
     "rope_explorer",
+    "strip_explorer",
     "suggest",
     "tiles",
     "token_losses",
@@ -200,6 +204,7 @@ _HOMES = {
         "trained_length",
     ),
     "plots": (
+        "plot_answer",
         "plot_divergence",
         "plot_passkey",
         "plot_perplexity",
@@ -218,6 +223,7 @@ _HOMES = {
         "position_explorer",
         "reach_explorer",
         "rope_explorer",
+        "strip_explorer",
     ),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -22,19 +22,19 @@ QUESTIONS = (
     ),
     Question(
         id="02.2",
-        text="The query and key of this model's strongest retrieval head stay the same; only their distance grows. "
-        "What becomes of their attention logit?",
+        text="One query and the key that it found, from this model's strongest retrieval head, stay as they are; only "
+        "their distance grows, from 0 to L - 1. What becomes of their attention logit?",
         choices={
-            "a": "it fades: the farther, the smaller, so far tokens cannot matter",
-            "b": "it goes up and down, and far past L it can be larger than at many near distances",
-            "c": "it stays as it is: rotation keeps lengths",
+            "a": "it fades with every token: RoPE decays, so the far end of a text counts for little",
+            "b": "it goes up and down a little, and is about as high at the far end as near by",
+            "c": "nothing: turning a pair keeps its length",
         },
         tempting="a",
         misconception="RoPE decays, so far tokens cannot matter.",
         explanation=(
             "A logit is a sum of cosines, one for each pair, and cosines come back. The decay that is often drawn is "
-            "an upper bound for a query and a key that are all alike; trained ones are not. This is why untrained "
-            "distances are dangerous: they are not faint, they are arbitrary."
+            "an upper bound for a query and a key that are all alike. Training arranged these two so that they find "
+            "each other anywhere within L. Past L nothing was ever arranged: there the sum goes where the cosines go."
         ),
     ),
 )

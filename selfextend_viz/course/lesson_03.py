@@ -14,9 +14,9 @@ QUESTIONS = (
         tempting="a",
         misconception="It fails because the needle is far.",
         explanation=(
-            "One softmax is taken over all tokens. Tokens at distances that training never showed get logits that it "
-            "never set, take attention that belongs to the near key, and what is left of the key is drowned. The far "
-            "tokens poison the near ones; the key's own distance is not the point."
+            "In every layer one softmax is taken over all tokens. Tokens at distances that training never showed get "
+            "logits that it never set, and with them attention that belongs elsewhere; the layers above read what comes "
+            "of it. So the far tokens poison the near ones; the key's own distance is not the point."
         ),
     ),
     Question(

@@ -189,6 +189,16 @@ class RetrievalRow:
 
 
 @dataclass(frozen=True)
+class PairLogitRow:
+    """The logit of one query and one key of a head, were they `distance` tokens apart."""
+
+    layer: int
+    head: int
+    distance: int
+    logit: float
+
+
+@dataclass(frozen=True)
 class AttentionRow:
     """The attention mass that one head's answer queries put on the keys ``start .. stop - 1``, averaged over queries.
 

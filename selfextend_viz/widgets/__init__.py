@@ -7,6 +7,7 @@ from selfextend_viz.widgets.explorers import (
     position_explorer,
     reach_explorer,
     rope_explorer,
+    strip_explorer,
 )
 from selfextend_viz.widgets.lab import Lab, lab
 
@@ -19,4 +20,5 @@ __all__ = [
     "position_explorer",
     "reach_explorer",
     "rope_explorer",
+    "strip_explorer",
 ]

@@ -11,6 +11,7 @@ from selfextend_viz.widgets.model_explorer import opening_state
 from selfextend_viz.widgets.model_explorers import DivergenceExplorer, PasskeyExplorer
 from selfextend_viz.widgets.rope_explorer import RopeExplorer
 from selfextend_viz.widgets.rope_panels import RopeState
+from selfextend_viz.widgets.strip_explorer import StripExplorer
 from selfextend_viz.widgets.texts import NoTokenizer, Texts
 from selfextend_viz.widgets.work import LabWork, Subject
 
@@ -21,6 +22,7 @@ __all__ = [
     "position_explorer",
     "reach_explorer",
     "rope_explorer",
+    "strip_explorer",
 ]
 
 SMALL_CONTEXT = 64
@@ -195,6 +197,33 @@ def rope_explorer(
         neighbor_window=neighbor_window,
     )
     return RopeExplorer(state)
+
+
+def strip_explorer(
+    model: Any = None,
+    tokenizer: Any = None,
+    *,
+    length: int | None = None,
+    group_size: int | None = None,
+    neighbor_window: int | None = None,
+) -> StripExplorer:
+    """One prompt under stock and under Self-Extend: where the answer looks, and what it says.
+
+    Parameters
+    ----------
+    model, tokenizer
+        A transformers causal language model and its tokenizer; left out, the demo model.
+    length, group_size, neighbor_window
+        N, G and w_n to begin with.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is out of range, or only one of model and tokenizer is given.
+    """
+    subject = Subject(model, tokenizer)
+    state = opening_state(subject, length=length, group_size=group_size, neighbor_window=neighbor_window)
+    return StripExplorer(subject, state)
 
 
 def frequencies_of(subject: Subject) -> tuple[tuple[float, ...], int]:
