@@ -41,7 +41,7 @@ def test_a_wrong_answer_is_known_by_its_name(exercise, wrong):
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
 def test_an_exercise_says_what_it_wants(exercise):
-    assert exercise.prompt.startswith(("Return", "Two", "Attention")) and len(exercise.wrong) >= 2
+    assert "eturn " in exercise.prompt and len(exercise.wrong) >= 2
     assert exercise.name in dir(check) and getattr(check, exercise.name).__doc__ == exercise.prompt
 
 
@@ -136,6 +136,11 @@ BELIEFS = (
     "far tokens cannot matter",
     "harmless below L",
     "sliding window",
+    "saves memory or time",
+    "Flat perplexity means far text is used",
+    "bigger G is always safer",
+    "two softmaxes added",
+    "large logit difference is damage",
 )
 
 
