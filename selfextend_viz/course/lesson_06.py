@@ -44,7 +44,7 @@ QUESTIONS = (
             "b": "yes: w_n decides how far apart they are told to stand",
         },
         tempting="a",
-        misconception="It is harmless below L.",
+        misconception="A text that fits into L is answered as before.",
         explanation=(
             "Both keys are read and neither is out of range; the model weighs them by how far away it is told "
             "that they "
