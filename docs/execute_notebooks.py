@@ -42,13 +42,13 @@ RAN = "ran"
 """Key of the notebook's metadata that tells which code its outputs come from."""
 SNAPSHOTS = """
 from IPython import get_ipython
-from selfextend_viz.widgets import Explorer, Lab
+from ipywidgets import DOMWidget
 
-_formatter = get_ipython().display_formatter.mimebundle_formatter
-for _kind in (Explorer, Lab):
-    _formatter.for_type(_kind, lambda shown, **_: shown.snapshot()._repr_mimebundle_())
+get_ipython().display_formatter.mimebundle_formatter.for_type(
+    DOMWidget, lambda shown, **_: shown.snapshot()._repr_mimebundle_() if hasattr(shown, "snapshot") else None
+)
 """
-"""Runs before a notebook's own cells: widgets need a kernel, so their snapshots are kept instead."""
+"""Runs before a notebook's own cells: widgets need a kernel, so the snapshots that they can make are kept instead."""
 
 
 def execute(path: Path) -> NotebookNode:
