@@ -1,6 +1,6 @@
 """Measure the tables that lessons read: where the demo model loses keys, and what hides or feeds the fault.
 
-python benchmarks/course_table.py --json benchmarks/results/course.json
+python benchmarks/course_table.py --json selfextend_viz/course/measured.json
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from selfextend_viz import SelfExtend, context_length, load_demo, passkey
 from selfextend_viz.methods.masking import SinksAtTrueDistance
 from selfextend_viz.patch import BeyondReachWarning
 
-COMMAND = "python benchmarks/course_table.py --json benchmarks/results/course.json"
+COMMAND = "python benchmarks/course_table.py --json selfextend_viz/course/measured.json"
 METHOD = SelfExtend(4, 80)
 FIRST_TOKENS = (16, 64, 128, 256)
 """How many of the first tokens a blindfolded model is shown again, besides the four of ``"sinks"``."""

@@ -2,12 +2,16 @@
 
 import json
 import math
+import re
+import runpy
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 
 from selfextend_viz import check, predict, reveal
-from selfextend_viz.course import exercises, questions
+from selfextend_viz.course import exercises, facts, found_card, found_in, questions, stored_rows
 from selfextend_viz.course.answers import same
 from selfextend_viz.course.guesses import guesses_path, last_guess
 
@@ -84,8 +88,8 @@ class Odd:
         ((stops,), "Your function stopped for i="),
         ((ends,), "with SystemExit()"),
         ((later,), "Write the function first"),
-        ((lambda i, j, G, w: None,), "it still returns nothing"),
-        ((lambda i, j, G, w: ...,), "it still returns ..."),
+        ((lambda i, j, G, w: None,), "it returns nothing; is return missing?"),
+        ((lambda i, j, G, w: ...,), "its body is still to come"),
         ((lambda i, j, G, w: "6",), "should return a number; for i="),
         ((lambda i, j, G, w: True,), "returns True (bool)"),
         ((lambda i, j, G, w: np.zeros(3),), "(ndarray)"),
@@ -214,3 +218,51 @@ def test_a_guess_of_another_edition_is_not_shown(home):
     assert "none was made" in str(reveal("04.2", "b"))
     predict("04.2", "a")
     assert json.loads(guesses_path().read_text()) == {"04.2": ["z", "a"], "99.1": [3]}
+
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+SOLUTIONS = {
+    name: function
+    for path in sorted((NOTEBOOKS / "solutions").glob("*.py"))
+    for name, function in runpy.run_path(str(path)).items()
+    if name.startswith("ex_")
+}
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.name)
+def test_the_solution_is_right(exercise):
+    assert checked(exercise, SOLUTIONS[exercise.name]).kind == "right"
+
+
+def sources(kind):
+    """The text of all notebooks' cells of a kind."""
+    cells = [cell for path in NOTEBOOKS.glob("*.ipynb") for cell in nbformat.read(path, as_version=4).cells]
+    return "\n".join(cell.source for cell in cells if cell.cell_type == kind)
+
+
+def test_every_question_and_exercise_is_asked_in_a_notebook():
+    code = sources("code")
+    for name in questions():
+        assert code.count(f'predict("{name}")') == 1
+        assert len(re.findall(rf'reveal\(\s*"{name}"', code)) == 1
+    for name in exercises():
+        assert code.count(f"check.{name}(") == 1
+
+
+def test_links_between_notebooks_lead_to_lessons_of_the_course():
+    for link in re.findall(r"\]\((?!https://)([^)]+)\)", sources("markdown")):
+        assert re.fullmatch(r"(0[0-9]|1[0-3]|A1)_\w+\.ipynb|solutions/lesson_\w+\.py", link)
+
+
+def test_stored_tables_are_read_and_summed():
+    rows = stored_rows("near")
+    found, asked = found_in(rows, condition="blindfold", length=640)
+    assert f"blindfold, N = 640: {found} of {asked} found" in str(found_card(rows, "The near key"))
+    with pytest.raises(ValueError, match="no table 'far'; it has cliff, near, reach"):
+        stored_rows("far")
+    with pytest.raises(ValueError, match="0 rows have length=7"):
+        found_in(rows, length=7)
+
+
+def test_facts_are_a_card():
+    assert str(facts("Two numbers", {"a": 1.23456, 2: [3]})) == "Two numbers\na: 1.23\n2: [3]"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from selfextend_viz.plots.theme import METHOD_COLOR, REFERENCE_COLOR, STOCK_COLOR
 
@@ -43,3 +45,9 @@ class Card:
         lines = "".join(f"<div>{escape(line)}</div>" for line in self.lines)
         box = BOX.format(color=COLORS[self.kind])
         return f'<div role="note" style="{box}"><div><b>{escape(self.title)}</b></div>{pairs}{lines}</div>'
+
+
+def facts(title: str, told: Mapping[Any, Any]) -> Card:
+    """A card of names and what stands beside them; floats are rounded to three digits."""
+    pairs = ((str(name), f"{value:.3g}" if isinstance(value, float) else str(value)) for name, value in told.items())
+    return Card(title, "note", tuple(pairs))

@@ -25,7 +25,7 @@ def checked(exercise: Exercise, function: Any = None, *more: Any, **named: Any) 
             raise Unfit(f"{call_of(exercise)} takes one thing, your function, without calling it.")
         return _tried(exercise, _called_rightly(exercise, function))
     except Unfit as refusal:
-        return Card(f"{exercise.id} Not yet", "note", lines=(str(refusal), exercise.prompt))
+        return Card(f"Exercise {exercise.id}: not yet", "note", lines=(str(refusal), exercise.prompt))
 
 
 def call_of(exercise: Exercise) -> str:
@@ -55,7 +55,8 @@ def _tried(exercise: Exercise, function: Callable[..., Any]) -> Card:
     wanted = [exercise.answer.read(exercise.truth(*case)) for case in cases]
     wrong = [place for place, (mine, right) in enumerate(zip(found, wanted, strict=True)) if not same(mine, right)]
     if not wrong:
-        return Card(f"{exercise.id} Right", "right", lines=(f"It agrees on {len(cases)} cases with the library.",))
+        agrees = f"It agrees with the library on {len(cases)} cases."
+        return Card(f"Exercise {exercise.id}: right", "right", lines=(agrees,))
     first = wrong[0]
     pairs = (
         ("For", call_words(exercise, cases[first])),
@@ -63,7 +64,7 @@ def _tried(exercise: Exercise, function: Callable[..., Any]) -> Card:
         ("the library says", str(wanted[first])),
     )
     lines = (_named_slip(exercise, cases, found), f"{len(wrong)} of {len(cases)} cases differ.")
-    return Card(f"{exercise.id} Not yet", "other", pairs, tuple(filter(None, lines)))
+    return Card(f"Exercise {exercise.id}: not yet", "other", pairs, tuple(filter(None, lines)))
 
 
 def _returned(exercise: Exercise, function: Callable[..., Any], case: tuple[Any, ...]) -> Any:
@@ -77,7 +78,8 @@ def _returned(exercise: Exercise, function: Callable[..., Any], case: tuple[Any,
     except (Exception, SystemExit) as failure:
         raise Unfit(f"Your function stopped for {call_words(exercise, case)}, with {shown(failure, 200)}.") from failure
     if unwritten:
-        raise Unfit(f"Write the function first: it still returns {'nothing' if value is None else '...'}.")
+        why = "it returns nothing; is return missing?" if value is None else "its body is still to come."
+        raise Unfit(f"Write the function first: {why}")
     if found is None:
         raise Unfit(
             f"Your function should return {exercise.answer.name}; for {call_words(exercise, case)} it returns "

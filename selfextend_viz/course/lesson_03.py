@@ -15,7 +15,7 @@ QUESTIONS = (
         misconception="It fails because the needle is far.",
         explanation=(
             "In every layer one softmax is taken over all tokens. Tokens at distances that training never showed get "
-            "logits that it never set, and with them attention that belongs elsewhere; the layers above read what comes "
+            "logits that it never set, and with them attention that belongs elsewhere; later layers read what comes "
             "of it. So the far tokens poison the near ones; the key's own distance is not the point."
         ),
     ),

@@ -8,7 +8,7 @@ QUESTIONS = (
         text="With G = 4 and w_n = 80 this model is told no distance past L up to a certain length: the reach. One "
         "tenth beyond it, how many of ten keys are found?",
         choices={
-            "a": "none: past the reach it is as broken as the stock model past L",
+            "a": "few or none: past the reach it is as broken as the stock model past L",
             "b": "at least half of them: the cliff comes later than the reach",
         },
         tempting="a",

@@ -52,7 +52,7 @@ def predict(question_id: str, guess: Guess | None = None) -> Card:
     read = question.read(guess)
     said = keep_guess(question.id, read)
     lines = ("Kept. The next cells measure it.", *filter(None, [said]))
-    return Card(f"{question.id} {question.text}", "question", (("Your guess", question.words(read)),), lines)
+    return Card(f"Question {question.id}: {question.text}", "question", (("Your guess", question.words(read)),), lines)
 
 
 @_kindly
@@ -83,7 +83,7 @@ def reveal(question_id: str, measured: Guess, *, details: str = "") -> Card:
     )
     kind = "note" if guess is None else "right" if guess == found else "other"
     lines = (*_verdict(question, guess, found), question.explanation, *filter(None, [said]))
-    return Card(f"{question.id} {question.text}", kind, pairs, lines)
+    return Card(f"Question {question.id}: {question.text}", kind, pairs, lines)
 
 
 def _still_fits(question: Question, guess: Guess | None) -> Guess | None:
@@ -97,8 +97,9 @@ def _still_fits(question: Question, guess: Guess | None) -> Guess | None:
 def _asked(question: Question, guess: Guess | None, said: str) -> Card:
     pairs = tuple(question.choices.items())
     kept = () if guess is None else (f"Your guess so far: {question.words(guess)}.",)
-    how = f"Guess before you go on: put your answer into the cell, as in {question.example}, and run it."
-    return Card(f"{question.id} {question.text}", "question", pairs, (how, *kept, *filter(None, [said])))
+    wanted = "letter" if question.choices else "number"
+    how = f"Guess before you go on: write {question.example} into the cell, with your {wanted} for the ?, and run it."
+    return Card(f"Question {question.id}: {question.text}", "question", pairs, (how, *kept, *filter(None, [said])))
 
 
 def _verdict(question: Question, guess: Guess | None, found: Guess) -> tuple[str, ...]:

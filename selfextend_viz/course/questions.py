@@ -86,8 +86,8 @@ class Question:
 
     @property
     def example(self) -> str:
-        """A call that would answer it."""
-        return f'predict("{self.id}", {next(iter(f"{chr(34)}{letter}{chr(34)}" for letter in self.choices), 100)})'
+        """A call that answers it, with a gap for the answer."""
+        return f'predict("{self.id}", "?")' if self.choices else f'predict("{self.id}", ?)'
 
     @property
     def _of_unit(self) -> str:
