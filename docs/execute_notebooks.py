@@ -33,9 +33,11 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 LARGEST = 1_000_000
 """Bytes of a notebook."""
-LARGEST_FIGURE = 120_000
+LARGEST_FIGURE = 60_000
 """Bytes of a figure's data that are kept beside its PNG; where there are more, the PNG stands alone."""
 WIDTH, HEIGHT = 900, 440
+WIDEST = 1000
+"""Pixels of a PNG; GitHub shows a notebook no wider."""
 SECONDS = 180
 PLOTLY, PNG, WIDGET = "application/vnd.plotly.v1+json", "image/png", "application/vnd.jupyter.widget-view+json"
 RAN = "ran"
@@ -150,7 +152,8 @@ def png(figure: dict[str, Any]) -> str:
 
     layout = figure["layout"]
     size = {"width": layout.get("width") or WIDTH, "height": layout.get("height") or HEIGHT}
-    return base64.b64encode(kaleido.calc_fig_sync(figure, opts={"format": "png", "scale": 1, **size})).decode()
+    options = {"format": "png", "scale": min(1, WIDEST / size["width"]), **size}
+    return base64.b64encode(kaleido.calc_fig_sync(figure, opts=options)).decode()
 
 
 def write(notebook: NotebookNode, path: Path) -> int:

@@ -266,3 +266,9 @@ def test_stored_tables_are_read_and_summed():
 
 def test_facts_are_a_card():
     assert str(facts("Two numbers", {"a": 1.23456, 2: [3]})) == "Two numbers\na: 1.23\n2: [3]"
+
+
+def test_the_teacher_is_told_every_belief():
+    told = (NOTEBOOKS / "TEACHING.md").read_text(encoding="utf-8")
+    missing = [each.id for each in questions().values() if f"| {each.misconception} | {each.id} |" not in told]
+    assert missing == []

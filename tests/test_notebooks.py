@@ -27,7 +27,8 @@ FIGURE = {"data": [], "layout": {"title": {"text": "<b>A &amp; B</b>", "subtitle
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_runs_from_top_to_bottom(path):
+def test_it_runs_from_top_to_bottom(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("SELFEXTEND_VIZ_HOME", str(tmp_path))
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(
         notebook, timeout=180, kernel_name="python3", resources={"metadata": {"path": path.parent}}
