@@ -1,6 +1,8 @@
 """The strip on its own, where an answer looks as a plain figure, and one pair's logit at any distance."""
 
 import math
+import time
+from threading import Thread
 
 import pytest
 import torch
@@ -12,6 +14,8 @@ from selfextend_viz.experiments.pair_logits import pair_logits
 from selfextend_viz.experiments.rows import AttentionRow, DigitRow, PairLogitRow
 from selfextend_viz.patch import observe
 from selfextend_viz.plots import answer_tracks, plot_pair_logits
+from selfextend_viz.widgets.steps import Step
+from selfextend_viz.widgets.work import LabWork, Subject
 
 CONTEXT_LENGTH = 96
 
@@ -43,6 +47,24 @@ def test_a_snapshot_has_both_tracks(explorer):
     figure = explorer.snapshot()
     assert [trace.name for trace in figure.data[1::2]] == [row["label"] for row in explorer.strip.state["rows"]]
     assert len(figure.data[0].x) == 1 and len(figure.data[2].x) == 0  # only stock is told untrained distances
+
+
+def test_only_one_thread_at_a_time_asks_the_model(model):
+    """A snapshot asks while the worker may still be asking; a model is lent to one of them."""
+    work, inside, most = LabWork(Subject(model, bytes_tokenizer())), [], []
+
+    def compute():
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.05)
+        inside.pop()
+
+    threads = [Thread(target=work.run, args=(Step("strip", "stock", "asking", key, compute, 1),)) for key in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert most == [1, 1, 1, 1]
 
 
 def rows_of(condition, masses, told, said="7"):

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from threading import RLock
 from typing import Any
 
 from selfextend_viz.experiments.rows import BLINDFOLD, STOCK, HeadRow, LogitRow, OutputRow, PasskeyRow
@@ -35,6 +36,12 @@ class Subject:
     context_length
         L, where it is known without the model.
 
+    Attributes
+    ----------
+    turn
+        Held while the model is asked: a snapshot asks from another thread than the worker, and one model cannot be
+        lent to both.
+
     Raises
     ------
     TypeError
@@ -48,6 +55,7 @@ class Subject:
                 f"lab() needs a model and its tokenizer, or neither for the demo model; the {missing} is missing"
             )
         self.is_demo = model is None
+        self.turn = RLock()
         self._loaded = None if model is None else (model, tokenizer)
         self._context_length = context_length
         self._fingerprint: str | None = None
@@ -68,11 +76,12 @@ class Subject:
 
     def load(self) -> tuple[Any, Any]:
         """The model and its tokenizer."""
-        if self._loaded is None:
-            from selfextend_viz.demo import load_demo
+        with self.turn:
+            if self._loaded is None:
+                from selfextend_viz.demo import load_demo
 
-            self._loaded = load_demo()
-        return self._loaded
+                self._loaded = load_demo()
+            return self._loaded
 
     @property
     def fingerprint(self) -> str:
@@ -115,10 +124,11 @@ class LabWork:
         Superseded
             If it is not wanted any more; nothing is remembered then.
         """
-        if step.key not in self.memory:
-            with beyond_reach_is_a_lesson(), interruptible(self.subject.load()[0], self.wanted):
-                self.memory[step.key] = step.compute()
-        return self.memory[step.key]
+        with self.subject.turn:
+            if step.key not in self.memory:
+                with beyond_reach_is_a_lesson(), interruptible(self.subject.load()[0], self.wanted):
+                    self.memory[step.key] = step.compute()
+            return self.memory[step.key]
 
     def remembers(self, step: Step) -> bool:
         """Whether a step's answer is known already."""
