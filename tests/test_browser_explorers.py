@@ -182,6 +182,7 @@ def test_its_page_works_alone(opened, scheme, tmp_path):
 @pytest.mark.parametrize("opened", ["methods"], indirect=True)
 def test_methods_are_chosen_by_menu_and_a_wrong_number_is_said(opened):
     _, _, lab = opened
+    lab.ask("app.state.set_trait('length', 100)")
     menu, words = lab.page.locator(".sv-method-second select"), lab.page.locator(".sv-refusal")
     menu.select_option("DualChunkAttention")
     lab.until(lambda: lab.tells(DualChunkAttention(48, 8), int(lab.box("length").input_value())))
@@ -189,8 +190,8 @@ def test_methods_are_chosen_by_menu_and_a_wrong_number_is_said(opened):
     lab.box("local_window").press("Enter")
     lab.until(lambda: "local_window is 48, but must be at most 47" in words.text_content())
     lab.page.locator(".sv-map canvas").last.press("ArrowRight")
-    lab.until(lambda: "DualChunkAttention(48, local_window=8): " in lab.sentences()["Position maps"])
-    assert "sees token 1 as if" in lab.sentences()["Position maps"]
+    said = "DualChunkAttention(48, local_window=8): token 99 sees token 1 as if"
+    lab.until(lambda: said in lab.sentences()["Position maps"])
     menu.select_option("ReRoPE")
     lab.box("window").fill("16")
     lab.box("window").press("Enter")
