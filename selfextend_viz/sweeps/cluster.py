@@ -168,18 +168,20 @@ class RayCrew:
 def _connected(ray: Any, cluster: str, workers: int | None, source: Source) -> str | None:
     """Connect to a cluster, or start one here; the link to its dashboard, where it has one."""
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if cluster == LOCAL:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of this machine tells no one outside
-        shared = SHARED_BYTES + _bytes_of(source.model)
-        context = ray.init(address=LOCAL, num_cpus=workers, object_store_memory=shared, **quiet)
-    else:
-        try:
+    try:
+        if cluster != LOCAL:
             context = ray.init(address=cluster, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ClusterError(
-                f'no Ray cluster answers at {cluster}: {said}; start one with "ray start --head", or say local'
-            ) from error
+        else:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of this machine tells no one outside
+            shared = SHARED_BYTES + _bytes_of(source.model)
+            context = ray.init(address=LOCAL, num_cpus=workers, object_store_memory=shared, **quiet)
+    except Exception as error:  # Ray raises plain ones too
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ClusterError(
+            f"Ray did not start here: {said}; a busy machine may have to be asked again"
+            if cluster == LOCAL
+            else f'no Ray cluster answers at {cluster}: {said}; start one with "ray start --head", or say local'
+        ) from error
     return f"http://{context.dashboard_url}" if context.dashboard_url else None
 
 
