@@ -137,7 +137,7 @@ def _errors(rows: Iterable[CellRow], found: Sequence[Standing], length: int) -> 
 
 
 def _log_axis(title: str, drawn: bool) -> dict[str, Any]:
-    return {"type": "log", "title": {"text": title}, "exponentformat": "power", "showticklabels": drawn}
+    return {"type": "log", "title": {"text": title}, "exponentformat": "power", "dtick": "D2", "showticklabels": drawn}
 
 
 def _level(stock: float | None, extent: list[float]) -> go.Scatter:
@@ -278,6 +278,4 @@ def _finding(
         return f"At N = {length:,}: no result yet"
     lowest = min(range(len(found)), key=lambda number: points[number][1])
     against = "" if stock is None else f", stock {stock:.2g}"
-    return (
-        f"{found[lowest].setting} is nearest to stock in range: {points[lowest][1]:.2g} nats at N = {length:,}{against}"
-    )
+    return f"{found[lowest].setting} moves the model least at N = {length:,}: {points[lowest][1]:.2g} nats{against}"
