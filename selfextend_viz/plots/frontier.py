@@ -19,6 +19,8 @@ from selfextend_viz.sweeps.standings import DIVERGENCE, Standing, as_setting, se
 LEAST = 1e-5
 """KL is drawn on a log scale from here on; rounding alone gives less."""
 Z_95 = 1.959964
+BESIDE = 0.15
+"""Two names stand at least so many decades of the price apart."""
 
 
 def plot_frontier(
@@ -232,12 +234,13 @@ def _names(
     named: set[tuple[float, float]],
     choice: SelfExtend | None,
 ) -> list[dict[str, Any]]:
-    """The front's settings by name, and the choice; of settings at one point the first."""
+    """The choice by name, and the front's settings as far as they do not stand beside one that is named."""
     names: dict[tuple[float, float], str] = {}
-    for each, point in zip(found, points, strict=True):
-        if point in named or each.setting == choice:
+    for each, point in sorted(zip(found, points, strict=True), key=lambda pair: pair[0].setting != choice):
+        beside = any(abs(math.log10(point[0] / other)) < BESIDE for other, _ in names)
+        if each.setting == choice or (point in named and not beside):
             words = f"G={each.setting.group_size}, w={each.setting.neighbor_window}"
-            names[point] = f"<b>{words}</b>" if each.setting == choice else names.get(point, words)
+            names[point] = f"<b>{words}</b>" if each.setting == choice else words
     linear = all(0 <= y <= 1 for _, y in points) and any(y in (0, 1) for _, y in points)
     return [
         label(
