@@ -1,7 +1,11 @@
 """Sweeps: what is asked, what is kept, and what becomes of both when something goes wrong."""
 
 import dataclasses
+import random
 import sqlite3
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -188,3 +192,33 @@ def test_a_store_that_cannot_be_written_is_still_read(tmp_path):
         with pytest.raises(StoreError, match="cannot be written here; its rows are kept"):
             store.add(rows[1])
         assert store.rows() == rows[:1]
+
+
+WRITER = """
+import dataclasses, sys
+from selfextend_viz.sweeps import Store, Grid, expand, CellRow
+planned = expand(Grid(lengths=(640,), seeds=range(2000)), context_length=320, tasks=["perplexity"])
+with Store(sys.argv[1]) as store:
+    store.claim("abc")
+    for each in planned:
+        if not store.has(each.cell):
+            store.add(CellRow(**dataclasses.asdict(each.cell), nll=float(each.cell.seed), fingerprint="abc"))
+"""
+
+
+def test_a_writer_killed_at_any_time_leaves_whole_rows(tmp_path):
+    path, counts = tmp_path / "sweep.db", [0]
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)])
+        while not path.exists() or not path.stat().st_size or len(Store(path)) < counts[-1] + 20:
+            assert process.poll() is None
+            time.sleep(0.005)
+        time.sleep(random.random() / 20)
+        process.kill()
+        process.wait()
+        rows = Store(path).rows()
+        assert [row.nll for row in rows] == [float(row.seed) for row in rows] == list(range(len(rows)))
+        counts.append(len(rows))
+    assert sorted(counts) == counts and counts[-1] >= 60
+    with Store(path) as store:
+        store.claim("abc")  # the dead hold no lock

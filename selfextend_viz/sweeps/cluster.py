@@ -44,7 +44,8 @@ class _Worker:
     def _measurer(self) -> Measurer:
         import ray
 
-        source: Source = ray.get(self._shared[0])
+        (found,) = self._shared
+        source: Source = found if isinstance(found, Source) else ray.get(found)
         return Measurer(*source.load(), self._asking)
 
     def subject(self) -> Subject:
@@ -91,7 +92,8 @@ def ray_crew(source: Source, asking: Asking, *, cluster: str, workers: int | Non
         if not ray.is_initialized():
             stack.callback(ray.shutdown)
             link = _connected(ray, cluster, workers, source)
-        shared = [ray.put(source)]  # in a list, for a worker that is started again asks for it by itself
+        # A model travels once. In a list Ray leaves it to the worker to ask for it, which one started again does anew.
+        shared = [source if source.name is not None else ray.put(source)]
         crew = RayCrew(ray, _members(ray, shared, asking, workers), shared, link)
         stack.callback(crew.dismiss)
         yield crew
@@ -166,18 +168,20 @@ class RayCrew:
 def _connected(ray: Any, cluster: str, workers: int | None, source: Source) -> str | None:
     """Connect to a cluster, or start one here; the link to its dashboard, where it has one."""
     quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if cluster == LOCAL:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of this machine tells no one outside
-        shared = SHARED_BYTES + _bytes_of(source.model)
-        context = ray.init(address=LOCAL, num_cpus=workers, object_store_memory=shared, **quiet)
-    else:
-        try:
+    try:
+        if cluster != LOCAL:
             context = ray.init(address=cluster, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise ClusterError(
-                f'no Ray cluster answers at {cluster}: {said}; start one with "ray start --head", or say local'
-            ) from error
+        else:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of this machine tells no one outside
+            shared = SHARED_BYTES + _bytes_of(source.model)
+            context = ray.init(address=LOCAL, num_cpus=workers, object_store_memory=shared, **quiet)
+    except Exception as error:  # Ray raises plain ones too
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ClusterError(
+            f"Ray did not start here: {said}; a busy machine may have to be asked again"
+            if cluster == LOCAL
+            else f'no Ray cluster answers at {cluster}: {said}; start one with "ray start --head", or say local'
+        ) from error
     return f"http://{context.dashboard_url}" if context.dashboard_url else None
 
 
