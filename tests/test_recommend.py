@@ -124,6 +124,14 @@ def test_what_is_as_good_and_cheaper_is_named():
     assert f"{B} is as good and costs less in range, 0.010 nats against 0.020" in str(found)
 
 
+def test_what_is_as_good_and_keeps_more_order_is_named():
+    rows = [*everywhere(A, right(16)), *everywhere(B, right(16)), priced(A, 0.01), priced(B, 0.02)]
+    ordered = [asked(A, right(4), task="order"), asked(B, right(15), task="order")]
+    said = f"{B} is as good and keeps more order: 15 of 16 against 4 of 16"
+    assert said in str(recommended(rows, ordered))
+    assert "keeps more order" not in str(recommended(rows, [asked(A, right(13), task="order"), ordered[1]]))
+
+
 def test_close_settings_are_not_decided_and_it_says_how_many_trials_would():
     found = recommended(everywhere(A, right(8, 8)), everywhere(B, right(7, 8)))
     (comparison,) = found.comparisons
@@ -174,6 +182,14 @@ def test_it_says_what_the_rule_and_suggest_say():
     same = recommended(everywhere(suggested, right(16)))
     assert "suggest says the same" in str(same)
     assert "the authors' rule agrees" in str(same)
+
+
+def test_notebooks_show_it_as_a_table():
+    found = recommended(everywhere(A, right(16)), [priced(A, 0.5)])
+    page = found._repr_html_()
+    assert "<table>" in page
+    assert found.code in page
+    assert all(f"<td>{cell}</td>" in page for cell in found.lines()[0])
 
 
 def test_the_papers_prompt_alone_is_said_to_be_that():

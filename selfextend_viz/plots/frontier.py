@@ -19,6 +19,8 @@ from selfextend_viz.sweeps.standings import DIVERGENCE, Standing, as_setting, se
 LEAST = 1e-5
 """KL is drawn on a log scale from here on; rounding alone gives less."""
 Z_95 = 1.959964
+BESIDE = 0.15
+"""Two names stand at least so many decades of the price apart."""
 
 
 def plot_frontier(
@@ -137,7 +139,7 @@ def _errors(rows: Iterable[CellRow], found: Sequence[Standing], length: int) -> 
 
 
 def _log_axis(title: str, drawn: bool) -> dict[str, Any]:
-    return {"type": "log", "title": {"text": title}, "exponentformat": "power", "showticklabels": drawn}
+    return {"type": "log", "title": {"text": title}, "exponentformat": "power", "dtick": "D2", "showticklabels": drawn}
 
 
 def _level(stock: float | None, extent: list[float]) -> go.Scatter:
@@ -232,12 +234,13 @@ def _names(
     named: set[tuple[float, float]],
     choice: SelfExtend | None,
 ) -> list[dict[str, Any]]:
-    """The front's settings by name, and the choice; of settings at one point the first."""
+    """The choice by name, and the front's settings as far as they do not stand beside one that is named."""
     names: dict[tuple[float, float], str] = {}
-    for each, point in zip(found, points, strict=True):
-        if point in named or each.setting == choice:
+    for each, point in sorted(zip(found, points, strict=True), key=lambda pair: pair[0].setting != choice):
+        beside = any(abs(math.log10(point[0] / other)) < BESIDE for other, _ in names)
+        if each.setting == choice or (point in named and not beside):
             words = f"G={each.setting.group_size}, w={each.setting.neighbor_window}"
-            names[point] = f"<b>{words}</b>" if each.setting == choice else names.get(point, words)
+            names[point] = f"<b>{words}</b>" if each.setting == choice else words
     linear = all(0 <= y <= 1 for _, y in points) and any(y in (0, 1) for _, y in points)
     return [
         label(
@@ -278,6 +281,4 @@ def _finding(
         return f"At N = {length:,}: no result yet"
     lowest = min(range(len(found)), key=lambda number: points[number][1])
     against = "" if stock is None else f", stock {stock:.2g}"
-    return (
-        f"{found[lowest].setting} is nearest to stock in range: {points[lowest][1]:.2g} nats at N = {length:,}{against}"
-    )
+    return f"{found[lowest].setting} moves the model least at N = {length:,}: {points[lowest][1]:.2g} nats{against}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
+from selfextend_viz.experiments.rows import wilson_interval
 from selfextend_viz.positions import SelfExtend, SuggestedSelfExtend, inside_trained_region
 from selfextend_viz.sweeps.paired import MOST, Paired, Verdict
 from selfextend_viz.sweeps.standings import Standing
@@ -129,6 +130,7 @@ class Recommendation:
             yield f"N = {self.target_length:,} itself has no cells; these are the next longer ones"
         if self.choice is not None:
             yield from self._cheaper_note(self.choice)
+            yield from self._order_note(self.choice)
             yield self._reach_note(self.choice.setting)
             yield self._rule_note(self.choice.setting)
             yield self._suggestion_note(self.choice.setting)
@@ -149,6 +151,17 @@ class Recommendation:
             best = min(cheaper, key=_price)
             costs = "" if choice.price is None else f", {best.price:.3f} nats against {choice.price:.3f}"
             yield f"{best.setting} is as good and costs less in range{costs}"
+
+    def _order_note(self, choice: Standing) -> Iterator[str]:
+        """Whether one that is as good surely keeps more of the order, which ranks behind the price."""
+        equals = [each.standing for each in self.comparisons if each.verdict == "as good" and each.standing.order]
+        if choice.order is None or not equals:
+            return
+        best = max(equals, key=lambda each: wilson_interval(*each.order)[0] if each.order else 0.0)
+        exact, trials = best.order or (0, 1)
+        if wilson_interval(exact, trials)[0] > choice.order[0] / choice.order[1]:
+            kept, asked = choice.order
+            yield f"{best.setting} is as good and keeps more order: {exact} of {trials} against {kept} of {asked}"
 
     def _reach_note(self, setting: SelfExtend) -> str:
         reach = setting.capacity(self.context_length)

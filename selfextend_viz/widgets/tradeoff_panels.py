@@ -17,7 +17,7 @@ from selfextend_viz.widgets.controls import MAX_LENGTH, BadSetting, WholeNumber
 from selfextend_viz.widgets.panel import Panel, headline_of
 
 WAITING = "No cell yet: a sweep that writes this store will fill the picture"
-NAMES = {"worst": "Worst depth", "frontier": "KL against price", "pareto": "Answers against price", "cells": "Cells in"}
+NAMES = {"worst": "Worst depth", "frontier": "KL against price", "pareto": "Pareto front", "cells": "Cells in"}
 """The cards, in order."""
 
 
