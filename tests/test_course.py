@@ -4,6 +4,7 @@ import json
 import math
 import re
 import runpy
+from importlib.resources import files
 from pathlib import Path
 
 import nbformat
@@ -261,3 +262,9 @@ def test_stored_tables_are_read_and_summed():
 
 def test_facts_are_a_card():
     assert str(facts("Two numbers", {"a": 1.23456, 2: [3]})) == "Two numbers\na: 1.23\n2: [3]"
+
+
+def test_what_was_measured_is_of_the_demo_model_that_ships():
+    measured = json.loads((files("selfextend_viz.course") / "measured.json").read_text(encoding="utf-8"))
+    config = json.loads((files("selfextend_viz.demo") / "weights" / "config.json").read_text(encoding="utf-8"))
+    assert measured["context_length"] == config["max_position_embeddings"] == 320  # as the questions say
