@@ -1,4 +1,4 @@
-"""The course in a real JupyterLab: guesses are kept and shown as cards, and the strip on its own follows its sliders."""
+"""The course in a real JupyterLab: guesses are kept and shown as cards, and the strip alone follows its sliders."""
 
 import pytest
 from accessibility import serious_faults
