@@ -4,6 +4,7 @@ import json
 import math
 import re
 import runpy
+from importlib.resources import files
 from pathlib import Path
 
 import nbformat
@@ -272,3 +273,9 @@ def test_the_teacher_is_told_every_belief():
     told = (NOTEBOOKS / "TEACHING.md").read_text(encoding="utf-8")
     missing = [each.id for each in questions().values() if f"| {each.misconception} | {each.id} |" not in told]
     assert missing == []
+
+
+def test_what_was_measured_is_of_the_demo_model_that_ships():
+    measured = json.loads((files("selfextend_viz.course") / "measured.json").read_text(encoding="utf-8"))
+    config = json.loads((files("selfextend_viz.demo") / "weights" / "config.json").read_text(encoding="utf-8"))
+    assert measured["context_length"] == config["max_position_embeddings"] == 320  # as the questions say

@@ -129,7 +129,7 @@ def plot_answer(rows: Iterable[Any], *, needle: tuple[int, int], context_length:
 def _axis(number: int, tracks: int) -> dict[str, Any]:
     share = 1 / tracks
     return {
-        "domain": [1 - (number + 1) * share + 0.02, 1 - number * share - 0.28 * share],
+        "domain": [1 - (number + 1) * share + 0.1 * share, 1 - number * share - 0.28 * share],
         "range": [0, 1],
         "title": "attention",
         "tickformat": ".0%",
