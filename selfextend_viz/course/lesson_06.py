@@ -20,7 +20,7 @@ QUESTIONS = (
     ),
     Question(
         id="06.2",
-        text="The far groups are told out of order, though never out of range. Which part of the keys is still found?",
+        text="The far groups are told out of order, though never out of range. How many of the keys are still found?",
         choices={
             "a": "none: far text is in a muddle",
             "b": "about half",
