@@ -42,7 +42,7 @@ def test_the_cost_is_said_and_checked_beforehand():
     cost.check(3.0)
     with pytest.raises(ValueError, match=r"about 3.0 minutes, more than budget_minutes = 2; give 5 minutes"):
         cost.check(2)
-    with pytest.raises(ValueError, match=r"only 512.0 MiB are free"):
+    with pytest.raises(ValueError, match=r"only 0.50 GiB are free"):
         Cost(a_plan(free_bytes=2**29), 6, 20).check(10)
 
 

@@ -210,15 +210,15 @@ def test_a_writer_killed_at_any_time_leaves_whole_rows(tmp_path):
     path, counts = tmp_path / "sweep.db", [0]
     for _ in range(3):
         process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)])
-        while not path.exists() or not path.stat().st_size or len(Store(path)) < counts[-1] + 20:
+        while not path.exists() or not path.stat().st_size or len(Store(path)) < counts[-1] + 5:
             assert process.poll() is None
-            time.sleep(0.005)
+            time.sleep(0.05)
         time.sleep(random.random() / 20)
         process.kill()
         process.wait()
         rows = Store(path).rows()
         assert [row.nll for row in rows] == [float(row.seed) for row in rows] == list(range(len(rows)))
         counts.append(len(rows))
-    assert sorted(counts) == counts and counts[-1] >= 60
+    assert sorted(counts) == counts and counts[-1] >= 15
     with Store(path) as store:
         store.claim("abc")  # the dead hold no lock

@@ -189,7 +189,7 @@ def killed(path, arguments, *, rows, seconds=100):
     process, wanted, latest = command(path, *arguments), count(path) + rows, time.monotonic() + seconds
     while count(path) < wanted and process.poll() is None:
         assert time.monotonic() < latest, f"{count(path)} rows of {wanted} in {seconds} s"
-        time.sleep(0.01)
+        time.sleep(0.05)
     time.sleep(random.random() / 5)
     process.send_signal(signal.SIGKILL)
     process.communicate()
