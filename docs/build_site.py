@@ -54,6 +54,7 @@ def gather(source: Path) -> None:
             put_notebook(path, source / path.relative_to(ROOT))
     for path in (ROOT / "notebooks").glob("*.md"):
         shutil.copy(path, source / "notebooks")
+    shutil.copytree(ROOT / "notebooks" / "solutions", source / "notebooks" / "solutions", dirs_exist_ok=True)
     (source / "names.rst").write_text("\n".join(names()), encoding="utf-8")
     write_explorers(source / "pages" / "explorers")
 
