@@ -164,7 +164,14 @@ def write(notebook: NotebookNode, path: Path) -> int:
     ValueError
         If it is larger than `LARGEST`, or names a folder of this machine.
     """
+    drawn = [
+        output.data for cell in code_cells(notebook) for output in cell.outputs if PLOTLY in output.get("data", {})
+    ]
+    drawn.sort(key=lambda data: len(json.dumps(data[PLOTLY])))
     text = nbformat.writes(notebook) + "\n"
+    while len(text) > LARGEST and drawn:  # the figures with the most data are left as pictures
+        del drawn.pop()[PLOTLY]
+        text = nbformat.writes(notebook) + "\n"
     if len(text) > LARGEST:
         raise ValueError(f"{path.name} takes {len(text):,} bytes; a notebook may have {LARGEST:,}")
     for folder in {str(ROOT), str(Path.home()), sys.prefix} - {"/"}:

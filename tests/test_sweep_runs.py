@@ -202,6 +202,7 @@ def finish(path, arguments):
     return said
 
 
+@pytest.mark.slow
 def test_a_killed_command_ends_with_the_rows_of_an_uninterrupted_one(whole, tmp_path):
     path = tmp_path / "sweep.db"
     killed(path, COMMAND, rows=3)
