@@ -36,7 +36,7 @@ LARGEST = 1_000_000
 LARGEST_FIGURE = 60_000
 """Bytes of a figure's data that are kept beside its PNG; where there are more, the PNG stands alone."""
 WIDTH, HEIGHT = 900, 440
-WIDEST = 860
+WIDEST = 780
 """Pixels of a PNG; GitHub shows a notebook no wider."""
 SECONDS = 180
 PLOTLY, PNG, WIDGET = "application/vnd.plotly.v1+json", "image/png", "application/vnd.jupyter.widget-view+json"
