@@ -8,8 +8,8 @@ from lab_page import LabPage
 
 NOTEBOOKS = sorted(path.name for path in (Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 WITHOUT_EXPLORER = {"11_why_it_costs_nothing.ipynb", "A1_flash_and_the_merge.ipynb"}
-SLIDERS = ("group_size", "pair")
-"""What moves an explorer: G, and in one that has no G of its own to begin with, the pair."""
+SLIDERS = ("group_size", "pair", "length")
+"""What moves an explorer: G, and in one that has no G of its own, the pair or N."""
 
 DONE = """() => {
     const panel = window.jupyterapp.shell.currentWidget;
@@ -29,7 +29,7 @@ def test_it_runs_in_a_browser_and_its_explorer_moves(jupyter, name):
         page.on("dialog", lambda dialog: dialog.accept())
         run_all(page, jupyter.address(name))
         page.wait_for_timeout(1000)
-        page.wait_for_function(DONE, timeout=180_000)
+        page.wait_for_function(DONE, timeout=90_000)
         lab = LabPage(page)
         assert lab.cell_errors() == 0
         if name not in WITHOUT_EXPLORER:

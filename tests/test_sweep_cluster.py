@@ -110,5 +110,5 @@ def test_a_killed_driver_goes_on_with_every_cell_once(whole, tmp_path):
     rows = Store(path).rows()
     assert len(rows) == len({row.cell for row in rows})
     assert told(rows) == told(whole)
-    _, left = psutil.wait_procs(family, timeout=30)
+    _, left = psutil.wait_procs(family, timeout=120)
     assert left == []  # the workers of the dead are gone

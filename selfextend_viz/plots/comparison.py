@@ -300,7 +300,7 @@ def _words(found: list[FoundCurve], losses: list[LossCurve], context_length: int
         f"Perplexity is not enough: at {length:,} tokens {blind.partition('(')[0]} finds {keys[blind][0]} of "
         f"{keys[blind][1]} keys, {kept.partition('(')[0]} {keys[kept][0]} of {keys[kept][1]}"
     )
-    return title, f"though the first has the lower loss, {lower:.3f} against {higher:.3f} nats a token<br>{what}"
+    return title, f"though its loss is no higher: {lower:.3f} against {higher:.3f} nats a token<br>{what}"
 
 
 def _at(curve: FoundCurve, length: int) -> tuple[int, int]:

@@ -31,7 +31,7 @@ HEAD, FOOT, GAP = 96, 52, 24
 """Pixels over the panels, under them, and between two rows."""
 CELL, LARGE_CELL = 236, 330
 """Pixels of a panel where there are four beside each other, and where there are fewer."""
-LINE, SHORT = 15, 32
+LINE, SHORT = 15, 24
 """Pixels of a line over a panel, and the longest name in characters that fits on one."""
 STROKES = 16
 
