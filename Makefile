@@ -3,6 +3,10 @@
 # make test-lowest the tests of models with the oldest transformers that is admitted
 # make test-browser the tests that drive a browser, alone; make test runs them too where Chromium is installed
 #
+# make notebooks   runs the notebooks in place and keeps what they show; NOTEBOOKS="notebooks/06*.ipynb" some of them
+# make site        the notebooks, the README and the documented names as a web site, in build/site
+# make wheelhouse  gathers everything that `make lab` installs, for a room without network; there: make lab WHEELHOUSE=wheelhouse
+#
 # make model-table checks every architecture and writes the README's table of them
 #
 # The first run builds .venv; later runs find it ready. PYTHON=python3.12 picks another interpreter.
@@ -12,12 +16,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 # One torch thread in each of the two test processes; more only fight over the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+PIP := $(BIN)/python -m pip
+INSTALL := $(PIP) install --quiet --disable-pip-version-check
+ifdef WHEELHOUSE
+INSTALL += --no-index --find-links $(WHEELHOUSE)
+endif
 # Shares all of .venv but what constraints-lowest.txt names.
 LOWEST := .venv-lowest
 MODEL_TESTS := $(addprefix tests/test_,$(addsuffix .py,patch patch_inputs patch_slots grouped_cache inputs faults architectures \
 	observe describe demo passkey perplexity retrieval divergence))
 
-.PHONY: help venv lab test test-browser test-slow test-all test-lowest check model-table format clean clean-all
+.PHONY: help venv lab test test-browser test-slow test-all test-lowest check notebooks site wheelhouse model-table format clean clean-all
 .DEFAULT_GOAL := help
 
 help:
@@ -49,6 +58,18 @@ check: $(VENV)/dev.stamp
 	$(BIN)/mypy
 	@$(BIN)/python .ci/audit.py
 
+# Needs Chromium or Chrome, which draws the PNGs.
+notebooks: $(VENV)/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python docs/execute_notebooks.py $(NOTEBOOKS)
+
+site: $(VENV)/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python docs/build_site.py build/site
+
+# hatchling and editables build the package itself. The wheels are for this system and this version of Python.
+wheelhouse: | $(VENV)/pyvenv.cfg
+	$(PIP) wheel --quiet --disable-pip-version-check -c constraints.txt -w wheelhouse ".[lab]" hatchling editables
+	@echo "wheelhouse/ is ready; with no network: make lab WHEELHOUSE=wheelhouse"
+
 model-table: $(VENV)/dev.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/model_table.py --json benchmarks/results/models.json
 	$(BIN)/python benchmarks/readme_tables.py
@@ -73,12 +94,12 @@ $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/lab.stamp: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[lab]"
+	$(INSTALL) -c constraints.txt -e ".[lab]"
 	@touch $@
 
 # dev brings lab with it, so one install serves both.
 $(VENV)/dev.stamp: pyproject.toml constraints.txt | $(VENV)/pyvenv.cfg
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(INSTALL) -c constraints.txt -e ".[dev]"
 	@touch $(VENV)/lab.stamp $@
 
 # --ignore-installed: what lies in .venv is read, and must not be uninstalled.

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from comparison_tables import comparison
 from markdown_tables import markdown_table
 from speed_tables import speed
 
@@ -25,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
 CARD = ROOT / "selfextend_viz" / "demo" / "weights" / "README.md"
+METHODS = ROOT / "docs" / "methods.md"
 RETRIEVAL = {"paper": "paper's grass", "natural": "natural text", "distractor": "other numbers"}
 
 Row = dict[str, Any]
@@ -180,9 +182,24 @@ def _cell(report: Row, like: Row) -> Count:
     return count
 
 
+def course(_: Row) -> str:
+    """Every notebook with the question that it opens with, in one line."""
+    lines = []
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        opening = "".join(cells[0]["source"])
+        title = re.search(r"^# (?:\w+\. )?(.*)$", opening, flags=re.MULTILINE)  # the file's name has the number
+        question = re.search(r"\*\*The question: (.*?)\*\*", opening, flags=re.DOTALL)
+        if title is None or question is None:
+            raise ValueError(f"{path.name} must open with a title and **The question: ...?**")
+        asked = " ".join(question[1].split())
+        lines.append(f"- {path.name[:2]} [{title[1]}](notebooks/{path.name}): {asked[:1].upper()}{asked[1:]}")
+    return "\n".join(lines)
+
+
 @dataclass(frozen=True)
 class Block:
-    """A marked block of a document, and the results it is made from."""
+    """A marked block of a document, and the file of results that it is made from, if it is made from one."""
 
     document: Path
     name: str
@@ -195,15 +212,18 @@ class Block:
         block = re.compile(f"{re.escape(opening)}.*?{re.escape(closing)}", flags=re.DOTALL)
         if len(block.findall(text)) != 1:
             raise ValueError(f"{self.document.name} must hold the block {opening} ... {closing} exactly once")
-        content = self.render(json.loads((RESULTS / self.results).read_text(encoding="utf-8")))
+        report = json.loads((RESULTS / self.results).read_text(encoding="utf-8")) if self.results else {}
+        content = self.render(report)
         return block.sub(lambda _: f"{opening}\n{content}\n{closing}", text)
 
 
 BLOCKS = (
+    Block(README, "course", "", course),
     Block(README, "demo", "demo_table.json", demo),
     Block(README, "verify", "verify_demo.json", verified),
     Block(README, "speed", "bench_cpu.json", speed),
     Block(README, "models", "models.json", models),
+    Block(METHODS, "methods", "methods.json", comparison),
     Block(CARD, "demo", "demo_table.json", card),
 )
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+RESULTS = NOTEBOOKS.parent / "benchmarks" / "results"
 BROWSER_SECONDS = 400
 
 
@@ -76,10 +77,11 @@ def poisoned_empty(monkeypatch):
 
 @pytest.fixture(scope="session")
 def jupyter(tmp_path_factory):
-    """A JupyterLab on a copy of the notebooks, since it saves what it runs."""
+    """A JupyterLab on a copy of the notebooks and of the rows they read, since it saves what it runs."""
     from jupyter_browser import jupyter_server
 
     home = tmp_path_factory.mktemp("jupyter")
+    shutil.copytree(RESULTS, home / RESULTS.relative_to(NOTEBOOKS.parent))
     with jupyter_server(shutil.copytree(NOTEBOOKS, home / "notebooks"), home) as server:
         yield server
 

@@ -210,6 +210,7 @@ def test_decoding_leaves_the_cache_as_long_as_it_was():
     assert decoder._cache.get_seq_length() == 20
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not memory.STATUS.exists(), reason="peaks are read from Linux's /proc")
 def test_memory_counts_what_goes_in_and_what_comes_out():
     length = 16384

@@ -10,8 +10,9 @@ from lab_page import LabPage, open_lab
 from screen_contrast import SHARP, unreadable
 
 from selfextend_viz.demo import load_demo
-from selfextend_viz.plots import plot_reach, plot_rotation, plot_wavelengths, staircase
-from selfextend_viz.positions import SelfExtend
+from selfextend_viz.methods import DualChunkAttention, ReRoPE
+from selfextend_viz.plots import plot_query_positions, plot_reach, plot_rotation, plot_wavelengths, staircase
+from selfextend_viz.positions import PlainRoPE, SelfExtend
 from selfextend_viz.rope import default_inv_freq
 from selfextend_viz.widgets.results import Setting
 from selfextend_viz.widgets.work import LabWork, Subject
@@ -47,6 +48,13 @@ CASES = {
         "reach_explorer(length=12000)",
         "lengths=[8192, 12000], group_sizes=[4, 8], neighbor_windows=[512, 1024]",
     ),
+    "methods": Case(
+        "method_explorer(first=SelfExtend(4, 16), second=ReRoPE(16), length=100, context_length=64)",
+        "methods=['SlidingWindow'], lengths=[60, 100]",
+        ("length",),
+        page_card="One query",
+        card="One query",
+    ),
     "rope": Case(
         "rope_explorer(head_dim=64, context_length=1024)",
         "pairs=[3, 9], distances=[500, 4095], group_sizes=[2, 8], neighbor_windows=[128, 256]",
@@ -72,7 +80,9 @@ def opened(request, jupyter):
     """An explorer in a notebook of its own; nothing may have gone wrong once its tests are through."""
     case, faults = CASES[request.param], Faults()
     name = case.call.partition("(")[0]
-    notebook = jupyter.write(f"{name}.ipynb", f"from selfextend_viz import {name}", f"app = {case.call}\napp")
+    notebook = jupyter.write(
+        f"{name}.ipynb", f"from selfextend_viz import ReRoPE, SelfExtend, {name}", f"app = {case.call}\napp"
+    )
     with browser_page(faults=faults, device_scale_factor=SHARP) as page:
         lab = open_lab(page, jupyter, notebook)
         yield request.param, case, lab
@@ -89,6 +99,11 @@ def demo() -> LabWork:
 
 def is_as_computed(kind: str, lab: LabPage, card: str, numbers: dict[str, int]) -> bool:
     """Whether a page shows what the library computes for these numbers."""
+    if kind == "methods":
+        curves = plot_query_positions(
+            [PlainRoPE(), SelfExtend(4, 16), ReRoPE(16)], numbers["length"], context_length=64
+        )
+        return lab.tells(ReRoPE(16), numbers["length"]) and lab.shows(card, curves)
     method = SelfExtend(numbers["group_size"], numbers["neighbor_window"])
     if kind == "position":
         return lab.tells(method, numbers["length"])
@@ -162,3 +177,22 @@ def test_its_page_works_alone(opened, scheme, tmp_path):
         assert serious_faults(tab, "body") == []
         assert unreadable(tab, "body") == []
     assert faults.found == []
+
+
+@pytest.mark.parametrize("opened", ["methods"], indirect=True)
+def test_methods_are_chosen_by_menu_and_a_wrong_number_is_said(opened):
+    _, _, lab = opened
+    lab.ask("app.state.set_trait('length', 100)")
+    menu, words = lab.page.locator(".sv-method-second select"), lab.page.locator(".sv-refusal")
+    menu.select_option("DualChunkAttention")
+    lab.until(lambda: lab.tells(DualChunkAttention(48, 8), int(lab.box("length").input_value())))
+    lab.box("local_window").fill("48")
+    lab.box("local_window").press("Enter")
+    lab.until(lambda: "local_window is 48, but must be at most 47" in words.text_content())
+    lab.page.locator(".sv-map canvas").last.press("ArrowRight")
+    said = "DualChunkAttention(48, local_window=8): token 99 sees token 1 as if"
+    lab.until(lambda: said in lab.sentences()["Position maps"])
+    menu.select_option("ReRoPE")
+    lab.box("window").fill("16")
+    lab.box("window").press("Enter")
+    lab.until(lambda: lab.tells(ReRoPE(16), int(lab.box("length").input_value())))

@@ -44,6 +44,7 @@ def demo():
 
 
 class TestMemory:
+    @pytest.mark.slow
     @pytest.mark.skipif(sys.platform != "linux", reason="a process's peak is read from /proc/self/status")
     def test_the_peak_of_a_process_that_reads_the_text(self, demo):
         # Freed memory goes back at once, where the allocator else keeps up to as much again of blocks below 32 MiB.

@@ -14,7 +14,8 @@ from selfextend_viz.cli.show import shipped_page
 
 COMMANDS = (
     *("show", "lab", "doctor", "passkey", "perplexity", "divergence"),
-    *("bench", "suggest", "describe", "plan", "verify", "train-demo"),
+    *("eval", "sweep", "bench", "compare", "suggest", "describe", "plan", "verify", "train-demo"),
+    *("recommend", "choose"),
 )
 
 
@@ -300,6 +301,40 @@ class TestMeasure:
         written = json.loads((tmp_path / "rows.json").read_text())["rows"]
         assert {row["context_length"] for row in written} == {64, 128}
 
+    def test_perplexity_of_a_data_set(self, run, checkpoint, tmp_path):
+        pytest.importorskip("datasets", reason="tables are read by datasets")
+        lines = [{"body": f"The {number} grey cats sat by the wall. " * 20} for number in range(5)]
+        lines[2:2] = [{"body": "Too short."}] * 3
+        (tmp_path / "cats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        asked = ("--dataset", tmp_path / "cats.jsonl", "--column", "body", "--texts", 4, "--targets", 200)
+        result = run("perplexity", "-m", checkpoint, *asked, "--context-lengths", "128", "--json", tmp_path / "r.json")
+        assert result.exit_code == 0, result.stderr
+        written = json.loads((tmp_path / "r.json").read_text())
+        assert {row["texts"] for row in written["rows"]} == {4}
+        assert written["settings"]["dataset"] == str(tmp_path / "cats.jsonl")
+
+    def test_perplexity_of_two_sources(self, run, tmp_path):
+        (tmp_path / "a.txt").write_text("one")
+        line = refused(run("perplexity", "--dataset", "pg19", "--text", tmp_path / "a.txt"))
+        assert line.endswith("--dataset pg19 and 1 --text files are given; give one or the other")
+
+    def test_compare(self, run, checkpoint, tmp_path):
+        from selfextend_viz import Comparison
+
+        text, rows, page = tmp_path / "text.txt", tmp_path / "rows.json", tmp_path / "page.html"
+        text.write_text("Plain words about grass and sky. " * 20)
+        asked = ("--text", text, "--lengths", 160, "--depths", "0.5", "--trials", 1, "--targets", 32)
+        written = ("--json", rows, "--html", page)
+        result = run("compare", "-m", checkpoint, "--methods", "StreamingLLM,SelfExtend", *asked, *written)
+        methods = ["StreamingLLM(sinks=4, window=60)", "SelfExtend(G=6, w_n=16)"]
+        found = Comparison.read(rows).table()
+        assert [row.condition for row in found] == ["stock", "truncate", "blindfold", "no_needle", *methods]
+        assert f"{found[0].mass[160].outside:.3f}" in result.stdout and "nats" in result.stdout
+        assert page.stat().st_size > 1000
+
+    def test_compare_with_a_method_that_is_none(self, run, checkpoint):
+        assert "unknown method 'Sunglasses'" in refused(run("compare", "-m", checkpoint, "--methods", "Sunglasses"))
+
     def test_divergence(self, run, checkpoint, tmp_path):
         text = tmp_path / "text.txt"
         text.write_text("Plain words about grass and sky. " * 20)
@@ -416,3 +451,48 @@ def test_choices_are_made_from_the_suggestions():
     method = SelfExtend(2, 8)
     assert options.with_method(options.condition_names("stock, self-extend"), method) == ["stock", method]
     assert options.numbers("--depths", "0, 0.5,1", float) == [0.0, 0.5, 1.0]
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A small sweep's store, L = 64."""
+    from test_tradeoff import LONG, SHORT, fill
+
+    from selfextend_viz import Store
+
+    with Store(tmp_path / "sweep.db") as opened:
+        fill(opened, [*SHORT, *LONG])
+    return tmp_path / "sweep.db"
+
+
+def test_recommend_reads_a_store_and_ends_in_a_line_of_code(run, store, tmp_path):
+    from selfextend_viz import Store, recommend
+
+    found = recommend(Store(store), 128)
+    result = run("recommend", store, "-n", 128, "--json", tmp_path / "rows.json", "--html", tmp_path / "map.html")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == found.code == "SelfExtend(group_size=8, neighbor_window=8)"
+    assert "choice" in result.stdout and "worse" in result.stdout
+    written = json.loads((tmp_path / "rows.json").read_text("utf-8"))
+    assert written["settings"]["choice"] == found.code
+    assert len(written["rows"]) == len(Store(store).rows())
+    assert "worst depth" in (tmp_path / "map.html").read_text("utf-8")
+
+
+def test_recommend_and_choose_refuse_in_a_sentence(run, store, tmp_path):
+    assert "there is no store" in refused(run("recommend", tmp_path / "none.db", "-n", 128))
+    assert "sweep the length 999 too" in refused(run("recommend", store, "-n", 999))
+    assert "no setting is needed" in refused(run("choose", "-n", 100))
+    assert "budget_minutes is -1" in refused(run("choose", "-n", 640, "-b", -1))
+    assert "more than budget_minutes" in refused(run("choose", "-n", 640, "-b", 0.001))
+
+
+@pytest.mark.slow
+def test_choose_asks_the_demo_and_keeps_its_rows(run, tmp_path):
+    wanted = ("-n", 400, "--depths", "0.5", "--trials", 2, "-b", 2, "--store", tmp_path / "choice.db")
+    result = run("choose", *wanted)
+    assert result.exit_code == 0, result.stderr
+    assert "prefills, about" in result.stderr
+    assert result.stdout.splitlines()[-1].startswith("SelfExtend(group_size=")
+    again = run("recommend", tmp_path / "choice.db", "-n", 400)
+    assert again.stdout.splitlines()[-1] == result.stdout.splitlines()[-1]

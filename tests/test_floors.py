@@ -19,10 +19,13 @@ FLOORS = {
     "checkpoints": 4,
     "bench": 5,
     "experiments": 5,
-    "plots": 6,
-    "widgets": 7,
-    "cli": 8,
-    "__main__": 9,
+    "evaluation": 6,
+    "sweeps": 6,
+    "plots": 7,
+    "widgets": 8,
+    "course": 9,
+    "cli": 9,
+    "__main__": 10,
 }
 HOMES_OF_LIBRARIES = {
     "transformers": ("patch", "demo", "checkpoints"),
@@ -36,6 +39,11 @@ HOMES_OF_LIBRARIES = {
     "anywidget": ("widgets",),
     "typer": ("cli",),
     "rich": ("cli",),
+    "ray": ("sweeps.cluster",),
+    "optuna": ("sweeps.search",),
+    "pyarrow": ("sweeps.parquet",),
+    "datasets": ("experiments.texts",),
+    "lm_eval": ("evaluation.harness",),
 }
 LONGEST_MODULE = 330
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -96,7 +104,19 @@ def loaded_by(statement):
 
 @pytest.mark.parametrize(
     "module",
-    ["positions", "methods", "plots", "bench.rows", "experiments", "experiments.rows", "demo", "demo.corpus", "cli"],
+    [
+        "positions",
+        "methods",
+        "plots",
+        "bench.rows",
+        "experiments",
+        "experiments.rows",
+        "sweeps",
+        "demo",
+        "demo.corpus",
+        "cli",
+        "course",
+    ],
 )
 def test_light_modules_load_no_torch(module):
     assert loaded_by(f"import selfextend_viz.{module}").isdisjoint({"torch", "transformers"})

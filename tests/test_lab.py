@@ -12,6 +12,7 @@ from tiny_models import tiny_llama
 from selfextend_viz.demo import load_demo
 from selfextend_viz.plots import reach_map, staircase
 from selfextend_viz.positions import SelfExtend, relative_positions
+from selfextend_viz.sweeps.fingerprint import weights_fingerprint
 from selfextend_viz.widgets import Lab, lab
 from selfextend_viz.widgets.control_bar import ControlBar
 from selfextend_viz.widgets.controls import LabState
@@ -19,7 +20,7 @@ from selfextend_viz.widgets.instant_panels import MAX_CELLS, PositionPanel, Reac
 from selfextend_viz.widgets.lab import state_for
 from selfextend_viz.widgets.live import Progress, Report
 from selfextend_viz.widgets.question import Question
-from selfextend_viz.widgets.results import Results, Setting, fingerprint, stored_results
+from selfextend_viz.widgets.results import Results, Setting, stored_results
 from selfextend_viz.widgets.strip_state import said
 from selfextend_viz.widgets.work import LabWork, Subject, grid_lengths
 
@@ -425,16 +426,16 @@ def test_stored_results_of_other_weights_are_set_aside_with_a_word(settled):
 
 def test_the_fingerprint_knows_one_changed_weight():
     model = small_model()
-    before = fingerprint(model)
-    assert fingerprint(small_model()) == before
+    before = weights_fingerprint(model)
+    assert weights_fingerprint(small_model()) == before
     model.lm_head.weight.data[3, 4] += 1e-3
-    assert fingerprint(model) != before
+    assert weights_fingerprint(model) != before
 
 
 def test_the_shipped_results_are_of_the_shipped_weights():
     stored = stored_results()
     assert stored is not None
-    assert stored.fingerprint == fingerprint(load_demo()[0])
+    assert stored.fingerprint == weights_fingerprint(load_demo()[0])
     assert stored.setting.context_length == 320
 
 

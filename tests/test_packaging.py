@@ -20,7 +20,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CONDA_NAMES = {"torch": "pytorch", "playwright": "playwright-python"}
-NOT_ON_CONDA_FORGE = {"axe-playwright-python"}
+BY_PIP = {"axe-playwright-python", "kaleido", "lm_eval", "ray"}
+OPTIONAL = ("lm-eval", "optuna", "ray", "site", "sweep")
 # torch itself pins these to one version each, and only its CUDA builds ask for them.
 PINNED_BY_TORCH = re.compile(r"nvidia-|cuda-")
 
@@ -62,7 +63,7 @@ def test_constraints_are_exact_sorted_and_plain():
         assert pin.url is None
 
 
-@pytest.mark.parametrize("requirement", requirements("lab", "gpu", "dev"), ids=str)
+@pytest.mark.parametrize("requirement", requirements("lab", "gpu", "dev", *OPTIONAL), ids=str)
 def test_each_range_admits_its_pin(requirement):
     (pin,) = [pin for pin in pins() if canonicalize_name(pin.name) == canonicalize_name(requirement.name)]
     (version,) = pin.specifier
@@ -85,10 +86,10 @@ def test_constraints_pin_everything_that_dev_brings():
     assert {name for name in closure if not PINNED_BY_TORCH.match(name)} - pinned == set()
 
 
-def test_dev_brings_the_lab_and_the_compiler_of_the_kernels():
+def test_dev_brings_the_lab_the_compiler_of_the_kernels_and_the_optional_parts():
     developing = [Requirement(line) for line in PROJECT["optional-dependencies"]["dev"]]
     (own,) = [each for each in developing if each.name == PROJECT["name"]]
-    assert own.extras == {"lab", "gpu"}
+    assert own.extras == {"lab", "gpu", *OPTIONAL}
     (triton,) = [Requirement(line) for line in PROJECT["optional-dependencies"]["gpu"]]
     assert triton.marker.evaluate({"sys_platform": "linux"}) and not triton.marker.evaluate({"sys_platform": "darwin"})
 
@@ -115,10 +116,10 @@ def test_conda_environment_says_the_same():
     (by_pip,) = (line["pip"] for line in environment["dependencies"] if isinstance(line, dict))
     assert by_pip[0] == "-e ."
     conda |= {requirement.name: str(requirement) for requirement in map(Requirement, by_pip[1:])}
-    assert {name for name in conda if name in NOT_ON_CONDA_FORGE} == {Requirement(line).name for line in by_pip[1:]}
+    assert {name for name in conda if name in BY_PIP} == {Requirement(line).name for line in by_pip[1:]}
     assert conda.pop("python") == f"python {PROJECT['requires-python']}"
     assert conda.pop("pip") == "pip"
-    wanted = {CONDA_NAMES.get(each.name, each.name): each.specifier for each in requirements("lab", "dev")}
+    wanted = {CONDA_NAMES.get(each.name, each.name): each.specifier for each in requirements("lab", "dev", *OPTIONAL)}
     assert {name: Requirement(line).specifier for name, line in conda.items()} == wanted
 
 

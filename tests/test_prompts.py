@@ -10,7 +10,7 @@ import pytest
 from experiment_doubles import TEXT, TEXTS, bytes_tokenizer, merging_tokenizer, spacing_tokenizer
 
 from selfextend_viz.experiments import filler
-from selfextend_viz.experiments.prompts import TASKS, Phrasing, Prompt, document, named, passkey_prompt
+from selfextend_viz.experiments.prompts import TASKS, Phrasing, Prompt, document, named, passkey_prompt, ruler
 from selfextend_viz.experiments.tasks import INTRODUCTION, NAMES
 from selfextend_viz.experiments.tokens import span_of
 
@@ -20,7 +20,7 @@ TOKENIZERS = {
     "chat": lambda: merging_tokenizer(chat=True),
     "space first": spacing_tokenizer,
 }
-EVERY_TASK = (*TASKS, "named:4", "order:first")
+EVERY_TASK = (*TASKS, "named:4", "order:first", "ruler:3")
 STATEMENT = r"The pass key is (\d+)\. Remember it\. \1 is the pass key\."
 
 
@@ -182,11 +182,41 @@ def test_one_of_k_named_keys_is_asked():
     assert len(re.findall("The pass key of", prompt(bytes_tokenizer(), task="named").text)) == 3
 
 
+def test_one_of_rulers_words_is_asked():
+    made = prompt(bytes_tokenizer(), task=ruler(5), length=500, digits=7)
+    facts = dict(re.findall(r"The magic number for (\w+-\w+) is (\d{7})\.", made.text))
+    assert len(facts) == len(set(facts.values())) == 5
+    asked = re.search(r"What is the magic number for (\S+)\? The magic number for (\S+) is$", made.text)
+    assert asked and asked.group(1) == asked.group(2) and facts[asked.group(1)] == made.answer
+    assert prompt(bytes_tokenizer(), task="ruler").text.count("The magic number for") == 2
+
+
+def test_several_of_rulers_values_are_asked_at_once(tokenizer):
+    made = prompt(tokenizer, task=ruler(4, asked=3), length=500)
+    facts = dict(re.findall(r"The magic number for (\S+) is (\d{5})\.", made.text))
+    asked = re.search(r"What are the magic numbers for (\S+), (\S+) and (\S+)\?", made.text)
+    assert len(facts) == 4 and made.answer == ", ".join(facts[word] for word in asked.groups())
+    assert made.text.endswith(f"The magic numbers for {', '.join(asked.groups()[:2])} and {asked.group(3)} are")
+    assert between(tokenizer, made) == facts[asked.group(1)]
+    assert tokenizer.decode((*made.ids, *made.answer_ids)) == f"{made.text} {made.answer}"
+
+
+@pytest.mark.parametrize("task", ["paper", "named:3", "ruler:3"])
+def test_keys_of_ten_digits(tokenizer, task):
+    made = prompt(tokenizer, task=task, digits=10)
+    assert re.fullmatch(r"[1-9]\d{9}", made.answer) and between(tokenizer, made) == made.answer
+
+
 def test_order_states_two_keys_and_asks_for_either():
     later, first = (prompt(bytes_tokenizer(), task=task, length=400) for task in ("order", "order:first"))
     assert later.ids == first.ids
     assert re.findall(STATEMENT, later.text) == [first.answer, later.answer]
     assert first.needle[0] < later.needle[0]
+
+
+def test_more_values_than_needles_are_refused():
+    with pytest.raises(ValueError, match="asked is 3, but there are 2 needles; ask for 1 to 2"):
+        ruler(2, asked=3)
 
 
 def test_words_of_the_prompt_are_the_callers_to_choose():
@@ -242,6 +272,10 @@ BAD = [
     ({"task": "grass"}, ValueError, "unknown task 'grass'"),
     ({"task": "paper:2"}, ValueError, "unknown task 'paper:2'"),
     ({"task": "named:0"}, ValueError, "asks for 0 names"),
+    ({"task": "ruler:0"}, ValueError, "asks for 0 needles; use 1 to 64"),
+    ({"task": "ruler:2:3"}, ValueError, "asks for 3 of 2 values; ask for 1 to 2"),
+    ({"task": "ruler:first"}, ValueError, "unknown task 'ruler:first'"),
+    ({"task": "order:2"}, ValueError, "unknown task 'order:2'"),
     ({"task": "named:99"}, ValueError, "asks for 99 names; use 1 to 10"),
     ({"task": "named:10", "digits": 1}, ValueError, "no 10 different keys of 1 digits"),
     ({"filler": "moss"}, ValueError, "unknown filler 'moss'"),

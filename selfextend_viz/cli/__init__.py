@@ -13,6 +13,9 @@ from typer.core import TyperGroup
 from selfextend_viz import __version__
 from selfextend_viz.cli.ask import describe, suggest
 from selfextend_viz.cli.bench import bench
+from selfextend_viz.cli.choosing import choose, recommend
+from selfextend_viz.cli.comparing import compare
+from selfextend_viz.cli.evaluation import evaluate
 from selfextend_viz.cli.heads import divergence
 from selfextend_viz.cli.health import doctor
 from selfextend_viz.cli.likelihood import perplexity
@@ -20,6 +23,7 @@ from selfextend_viz.cli.planning import plan
 from selfextend_viz.cli.retrieval import passkey
 from selfextend_viz.cli.show import show
 from selfextend_viz.cli.start import lab, train_demo
+from selfextend_viz.cli.sweeping import sweep
 from selfextend_viz.cli.verify import verify
 
 
@@ -100,8 +104,13 @@ app.command(rich_help_panel="Ask")(suggest)
 app.command(rich_help_panel="Ask")(describe)
 app.command(rich_help_panel="Ask")(plan)
 app.command(rich_help_panel="Ask")(verify)
+app.command(rich_help_panel="Ask")(recommend)
+app.command(rich_help_panel="Measure")(choose)
 app.command(rich_help_panel="Measure")(passkey)
 app.command(rich_help_panel="Measure")(perplexity)
 app.command(rich_help_panel="Measure")(divergence)
+app.command("eval", rich_help_panel="Measure")(evaluate)
+app.command(rich_help_panel="Measure")(sweep)
+app.command(rich_help_panel="Measure")(compare)
 app.command(rich_help_panel="Measure")(bench)
 app.command("train-demo", rich_help_panel="Start")(train_demo)

@@ -149,7 +149,7 @@ def load_demo() -> Any:
 
 def shipped_fingerprint() -> str:
     """The fingerprint of the weights that the package's stored results were made with."""
-    stored = files("selfextend_viz.widgets").joinpath("stored/demo.json")
+    stored = files("selfextend_viz").joinpath("widgets/stored/demo.json")  # without the widgets themselves
     return str(json.loads(stored.read_text(encoding="utf-8"))["fingerprint"])
 
 
@@ -160,11 +160,9 @@ def check_demo(load: Callable[[], Any] = load_demo, stored: Callable[[], str] = 
     except Exception as error:
         reinstall = "The file is damaged or gone; pip install --force-reinstall selfextend-viz"
         return Finding("demo model", "problem", f"does not load: {error}", reinstall)
-    try:
-        from selfextend_viz.widgets.results import fingerprint
-    except ModuleNotFoundError as error:
-        return Finding("demo model", "note", f"loads; its fingerprint is not taken: {error}", INSTALL)
-    here, shipped = fingerprint(model), stored()
+    from selfextend_viz.sweeps.fingerprint import weights_fingerprint
+
+    here, shipped = weights_fingerprint(model), stored()
     if here == shipped:
         return Finding("demo model", "ok", f"whole, fingerprint {here}")
     remedy = "Stored results are computed anew; for the shipped weights: pip install --force-reinstall selfextend-viz"

@@ -9,7 +9,9 @@ import typer
 
 from selfextend_viz.cli.options import (
     SELF_EXTEND,
+    ColumnOption,
     ConditionsOption,
+    DatasetOption,
     DeviceOption,
     DtypeOption,
     GroupOption,
@@ -17,7 +19,9 @@ from selfextend_viz.cli.options import (
     ImplementationOption,
     JsonOption,
     ModelOption,
+    SplitOption,
     TextOption,
+    TextsOption,
     TrustOption,
     WindowOption,
     choose_method,
@@ -40,6 +44,10 @@ def perplexity(
     ] = None,
     conditions: ConditionsOption = f"stock,blindfold,{SELF_EXTEND}",
     text: TextOption = None,
+    dataset: DatasetOption = None,
+    split: SplitOption = "test",
+    column: ColumnOption = "text",
+    texts: TextsOption = 16,
     targets: Annotated[int, typer.Option(help="Tokens to score, the same at every context length.")] = 20_000,
     group_size: GroupOption = None,
     neighbor_window: WindowOption = None,
@@ -60,11 +68,13 @@ def perplexity(
       selfextend-viz perplexity
       selfextend-viz perplexity --targets 2000
       selfextend-viz perplexity --model ./my-llama --text book.txt
+      selfextend-viz perplexity --model ./my-llama --dataset pg19
     """
     destination = Destination(json, html)
     names = condition_names(conditions)
     wanted = None if context_lengths is None else numbers("--context-lengths", context_lengths, int)
-    texts = read_texts(text or [])
+    if dataset is not None and text:
+        raise ValueError(f"--dataset {dataset} and {len(text)} --text files are given; give one or the other")
     loaded, tokenizer, trained = load_with_length(
         model, trust_remote_code=trust_remote_code, device=device, dtype=dtype
     )
@@ -72,12 +82,17 @@ def perplexity(
     target = max(*wanted, 2 * trained)
     method = choose_method(group_size, neighbor_window, context_length=trained, target_length=target)
     from selfextend_viz.experiments.perplexity import perplexity as run
+    from selfextend_viz.experiments.texts import load_texts
 
+    if dataset is None:
+        read = iter(read_texts(text or []))
+    else:
+        read = load_texts(dataset, split=split, column=column, limit=texts, at_least=max(*wanted, trained))
     compared = with_method(names, method)
     running = run(
         loaded,
         tokenizer,
-        texts,
+        read,
         context_lengths=wanted,
         conditions=compared,
         targets=targets,
@@ -85,7 +100,7 @@ def perplexity(
     )
     rows = with_progress(running, total=len(wanted) * len(compared), label="Perplexity")
     _print(rows, title=f"Perplexity of the same target tokens, L = {trained}")
-    settings = {"model": model or "demo", "context_length": trained, "method": str(method)}
+    settings = {"model": model or "demo", "context_length": trained, "method": str(method), "dataset": dataset}
     destination.write_rows("perplexity", settings, rows)
     if html is not None:
         from selfextend_viz.plots import plot_perplexity

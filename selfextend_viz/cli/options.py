@@ -77,6 +77,20 @@ TextOption = Annotated[
     list[Path] | None,
     typer.Option("--text", help="A UTF-8 text file; may be repeated. Held-out documentation when absent.", exists=True),
 ]
+DatasetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset",
+        metavar="NAME_OR_PATH",
+        help="Texts of a data set instead: pg19, any id of the Hugging Face hub, a folder, a .jsonl, .parquet or .csv "
+        "file. Streamed; needs the extra lm-eval.",
+    ),
+]
+SplitOption = Annotated[str, typer.Option("--split", help="Which part of the data set.")]
+ColumnOption = Annotated[str, typer.Option("--column", help="Where the data set keeps its text.")]
+TextsOption = Annotated[
+    int, typer.Option("--texts", help="How many texts of the data set to take, of those that are long enough.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="The same seed gives the same result.")]
 
 Number = TypeVar("Number", int, float)

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from selfextend_viz import __version__
@@ -34,7 +42,7 @@ class Destination:
     def __post_init__(self) -> None:
         for option, path in (("--json", self.json), ("--html", self.html)):
             if path is not None:
-                _check_writable(option, path)
+                check_writable(option, path)
 
     def write_rows(self, command: str, settings: dict[str, Any], rows: Iterable[Any]) -> None:
         """Write the rows with what was asked, when ``--json`` was given."""
@@ -56,7 +64,8 @@ class Destination:
             say(f"wrote {self.html}")
 
 
-def _check_writable(option: str, path: Path) -> None:
+def check_writable(option: str, path: Path) -> None:
+    """Refuse a path that no file can be written to, in a sentence with the option."""
     if path.is_dir():
         raise IsADirectoryError(f"{option} {path} is a folder; give a file name")
     if not path.parent.is_dir():
@@ -107,10 +116,15 @@ def with_progress(rows: Iterator[Row], *, total: int | None, label: str) -> list
     return collected
 
 
-def progress_bar() -> Progress:
-    """A bar on stderr, so that stdout holds the result alone."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+def progress_bar(count: ProgressColumn | None = None) -> Progress:
+    """A bar on stderr, so that stdout holds the result alone; it shows steps done of all, or `count` instead."""
+    columns = (TextColumn("{task.description}"), BarColumn(), count or MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+
+
+def cost_bar() -> Progress:
+    """A bar that moves by what steps cost; how many are done is the task's field ``count``."""
+    return progress_bar(TextColumn("{task.fields[count]}"))
 
 
 def say(text: str) -> None:

@@ -42,7 +42,11 @@ def passkey(
     group_size: GroupOption = None,
     neighbor_window: WindowOption = None,
     task: Annotated[
-        str, typer.Option(help="paper, natural, words, distractor, named:2, control (no key), order or order:first.")
+        str,
+        typer.Option(
+            help="paper, natural, words, distractor, named:2, ruler, ruler:4 (one of 4 words' numbers), ruler:4:2 (two "
+            "of them at once), control (no key), order or order:first."
+        ),
     ] = "paper",
     trials: Annotated[int, typer.Option(help="Prompts in each cell.")] = 5,
     digits: Annotated[int, typer.Option(help="Digits of the key.")] = 5,

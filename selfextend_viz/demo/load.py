@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import as_file, files
 
 import torch
 from transformers import AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 
 def load_demo() -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
@@ -22,9 +25,21 @@ def load_demo() -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     tokenizer : PreTrainedTokenizerFast
         One token per byte, padding on the left.
     """
-    with as_file(files("selfextend_viz.demo") / "weights") as folder:
+    with as_file(files("selfextend_viz.demo") / "weights") as folder, _without_progress():
         model = LlamaForCausalLM.from_pretrained(
             folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     return model.eval(), tokenizer
+
+
+@contextmanager
+def _without_progress() -> Iterator[None]:
+    """No bar for a load that takes less than a second; it would stay in notebooks as an error's red text."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -14,8 +14,9 @@ from torch import Tensor
 from selfextend_viz.experiments.conditions import Condition
 from selfextend_viz.experiments.head_rows import Survey
 from selfextend_viz.experiments.heads import distance_edges, sample_rows
-from selfextend_viz.experiments.losses import decoder_states, one_text, output_layer
+from selfextend_viz.experiments.losses import decoder_states, one_text
 from selfextend_viz.experiments.needle import Needle
+from selfextend_viz.experiments.output_kl import output_kl
 from selfextend_viz.experiments.progress import Advance, counted
 from selfextend_viz.experiments.random_heads import random_divergence
 from selfextend_viz.experiments.rows import STOCK, HeadRow, LogitRow, OutputRow
@@ -202,10 +203,7 @@ class _Run:
         return states[0, states.shape[1] - last :][self.sampled_within.to(states.device)]
 
     def _output_row(self, label: str, reference: Tensor, states: Tensor) -> OutputRow:
-        with torch.inference_mode():
-            logits_of = output_layer(self.model)
-            log_p, log_q = (logits_of(part).float().log_softmax(-1) for part in (reference, states))
-            divergences = (log_p.exp() * (log_p - log_q)).sum(-1).double()
+        divergences = output_kl(self.model, reference, states)
         count = len(divergences)
         error = float(divergences.std() / math.sqrt(count)) if count > 1 else math.nan
         return OutputRow(label, len(self.tokens), count, float(divergences.mean()), error)

@@ -104,7 +104,7 @@ def mass(logits: Tensor, where: Tensor) -> Tensor:
     return (logits.softmax(-1) * where).sum(-1).mean(-1)
 
 
-def far_mass(logits: Tensor, told: Tensor, context_length: int) -> Tensor:
+def far_mass(logits: Tensor, told: Tensor, context_length: float) -> Tensor:
     """Softmax mass on relative positions >= L, which no training has taught: ``[heads]``."""
     return mass(logits, told >= context_length)
 

@@ -61,7 +61,7 @@ class Layout:
         ValueError
             If the sentences need more room.
         """
-        needle, follow = (self._sentence(text, content.answer) for text in (content.statement, content.follow))
+        needle, follow = (self._sentence(text, content.stated) for text in (content.statement, content.follow))
         if document and len(needle.ids) > room:
             return self._window(needle, room, depth)
         others = [continued(self.tokenizer, self.joiner + text + self.joiner) for text in content.others]

@@ -94,10 +94,8 @@ def passkey(
     resolved = resolve_all(conditions, model, prompts=True)
     for condition in resolved:
         condition.check(model, implementation)
-    if introduction is None:
-        introduction = not isinstance(task, Document) and context_length(model) >= INTRODUCTION_FROM
-    make = partial(
-        passkey_prompt,
+    make = prompt_maker(
+        model,
         tokenizer,
         task=task,
         digits=digits,
@@ -109,11 +107,25 @@ def passkey(
     cells = list(product(listed("lengths", lengths), listed("depths", depths)) if order is None else order)
     for length, depth in cells:
         make(length=length, depth=depth)  # so that a prompt that cannot be made is refused before any work
-    seeds = range(seed * SEEDS_APART, seed * SEEDS_APART + trials)
+    seeds = trial_seeds(seed, trials)
     score = partial(answer_scores, model, tokenizer, scoring=scoring, implementation=implementation)
     rows = partial(_rows, make, score, cells, resolved, seeds=seeds, batch_size=batch_size, seed=seed)
     work = trials * len(resolved) * sum(length for length, _ in cells)
     return counted(lambda advance: rows(advance=advance), label="Pass keys", work=work, shown=progress)
+
+
+def prompt_maker(
+    model: Any, tokenizer: Any, *, task: str | Document, introduction: bool | None = None, **wanted: Any
+) -> Callable[..., Prompt]:
+    """Makes a task's prompts, for which length, depth and seed are left to give, as `passkey` makes them."""
+    if introduction is None:
+        introduction = not isinstance(task, Document) and context_length(model) >= INTRODUCTION_FROM
+    return partial(passkey_prompt, tokenizer, task=task, introduction=introduction, **wanted)
+
+
+def trial_seeds(seed: int, trials: int) -> range:
+    """The seeds of a cell's prompts, far from those of the next seed."""
+    return range(seed * SEEDS_APART, seed * SEEDS_APART + trials)
 
 
 def _rows(

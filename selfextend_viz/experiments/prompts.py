@@ -21,11 +21,23 @@ from selfextend_viz.experiments.tasks import (
     content_of,
     document,
     named,
+    ruler,
 )
 from selfextend_viz.experiments.tokens import chat_frame, common_prefix, continued, encode, start_tokens
 from selfextend_viz.positions import whole_number
 
-__all__ = ["NAMES", "PHRASINGS", "TASKS", "Document", "Phrasing", "Prompt", "document", "named", "passkey_prompt"]
+__all__ = [
+    "NAMES",
+    "PHRASINGS",
+    "TASKS",
+    "Document",
+    "Phrasing",
+    "Prompt",
+    "document",
+    "named",
+    "passkey_prompt",
+    "ruler",
+]
 
 TOKENS_PER_DISTRACTOR = 256
 
@@ -96,8 +108,9 @@ def passkey_prompt(
     tokenizer
         A Hugging Face tokenizer.
     task
-        One of `TASKS`, ``"named:k"``, ``"order:first"`` or ``document(text, question, answer)``. ``order`` states
-        two contradicting keys and counts the later one as the answer, ``order:first`` the first one.
+        One of `TASKS`, ``"named:k"``, ``"ruler:k:q"``, ``"order:first"`` or ``document(text, question, answer)``;
+        `named` and `ruler` write the two with numbers. ``order`` states two contradicting keys and counts the later
+        one as the answer, ``order:first`` the first one.
     length
         Tokens of the whole prompt, without the answer.
     depth

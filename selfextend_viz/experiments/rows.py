@@ -10,6 +10,8 @@ BLINDFOLD = "blindfold"
 TRUNCATE = "truncate"
 SINKS = "sinks"
 NO_NEEDLE = "no_needle"
+NONE, ALL, ALONE, ALL_BUT = "none", "all", "alone", "all but"
+"""Where a method is lent when layers are looked at one by one."""
 CONDITIONS = (STOCK, BLINDFOLD, TRUNCATE, SINKS)
 """Conditions known by name; every other condition is a method object, labelled by ``str(method)``.
 
@@ -189,6 +191,16 @@ class RetrievalRow:
 
 
 @dataclass(frozen=True)
+class PairLogitRow:
+    """The logit of one query and one key of a head, were they `distance` tokens apart."""
+
+    layer: int
+    head: int
+    distance: int
+    logit: float
+
+
+@dataclass(frozen=True)
 class AttentionRow:
     """The attention mass that one head's answer queries put on the keys ``start .. stop - 1``, averaged over queries.
 
@@ -202,3 +214,27 @@ class AttentionRow:
     stop: int
     mass: float
     told: float
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """Pass keys at one length with a method in some layers: `exact` of `trials` answers right, over all depths.
+
+    ``where`` is ``"none"``, ``"all"``, ``"alone"`` (in `layer` only) or ``"all but"`` (in all but `layer`), and
+    ``condition`` the label of what is lent; ``low`` and ``high`` are Wilson's 95 % bounds.
+    """
+
+    where: str
+    layer: int | None
+    condition: str
+    length: int
+    trials: int
+    exact: int
+    low: float
+    high: float
+    log_probability: float
+
+    @property
+    def accuracy(self) -> float:
+        """The share of exact answers."""
+        return self.exact / self.trials

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from selfextend_viz.positions import whole_number
@@ -13,6 +14,15 @@ INTRODUCTION = (
     "I will quiz you about the important information there."
 )
 NAMES = ("Alice", "Oscar", "Ursula", "Edward", "Ingrid", "Walter", "Ophelia", "Harold", "Eugene", "Wilhelmina")
+QUALITIES = (
+    *("amber", "brisk", "calm", "dusty", "eager", "frosty", "gentle", "hollow", "ivory", "jolly"),
+    *("keen", "lofty", "mellow", "nimble", "olive", "proud", "quiet", "rustic", "silent", "tidy"),
+)
+CREATURES = (
+    *("badger", "crane", "dolphin", "egret", "falcon", "gecko", "heron", "ibex", "jackal", "koala"),
+    *("lemur", "marten", "newt", "otter", "puffin", "quail", "raven", "stork", "tapir", "vole"),
+)
+MOST_RULER_NEEDLES = 64
 NUMBERED_THINGS = ("order", "invoice", "locker", "ticket", "parcel", "account", "room", "flight")
 
 
@@ -54,6 +64,10 @@ PHRASINGS = {
 }
 
 
+RULER = Phrasing(subject="the magic number", statement="{Subject} is {key}.")
+"""The task ``ruler`` always says it in these words, with the word that is the key behind "for"."""
+
+
 @dataclass(frozen=True)
 class Content:
     """What a prompt says.
@@ -68,6 +82,8 @@ class Content:
         Sentences scattered in the filler.
     question, answer_start, answer
         The question, the first words of the answer, and what must come after them.
+    marked
+        The part of the answer that the needle states, where it is not all of it.
     """
 
     statement: str
@@ -76,6 +92,12 @@ class Content:
     answer: str
     follow: str = ""
     others: tuple[str, ...] = ()
+    marked: str = ""
+
+    @property
+    def stated(self) -> str:
+        """What is looked for in the needle, so that its place can be told."""
+        return self.marked or self.answer
 
 
 @dataclass(frozen=True)
@@ -110,6 +132,29 @@ def named(k: int) -> str:
     return f"named:{whole_number('k', k)}"
 
 
+def ruler(needles: int = 1, *, asked: int = 1) -> str:
+    """The needle of RULER (Hsieh et al. 2024), to be passed as ``task=``: its key is a word and its value a number.
+
+    Parameters
+    ----------
+    needles
+        Keys with values in the prompt: 1 is RULER's single needle, more are its multi-key one. The first one asked
+        for stands at the prompt's depth, the others anywhere.
+    asked
+        How many of the values are asked for at once, RULER's multi-query; the answer is all of them, in the order
+        of the question.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is not whole, or more are asked for than there are.
+    """
+    whole_number("needles", needles)
+    if whole_number("asked", asked) > needles:
+        raise ValueError(f"asked is {asked}, but there are {needles} needles; ask for 1 to {needles}")
+    return f"ruler:{needles}:{asked}"
+
+
 def content_of(
     task: str | Document, *, rng: Random, digits: int, phrasing: Phrasing, others: int, key: str | None = None
 ) -> Content:
@@ -119,9 +164,10 @@ def content_of(
     ----------
     task
         ``"paper"``, ``"natural"``, ``"words"`` (one key), ``"distractor"`` (one key and `others` other numbers),
-        ``"named"`` or ``"named:k"`` (k keys with names, one asked for), ``"control"`` (no key at all), ``"order"``
-        and ``"order:first"`` (two contradicting keys; the answer counted is the later one or the first one),
-        or a `Document`.
+        ``"named"`` or ``"named:k"`` (k keys with names, one asked for), ``"ruler"``, ``"ruler:k"`` or ``"ruler:k:q"``
+        (k words with numbers, q asked for; see `ruler`), ``"control"`` (no key at all), ``"order"`` and
+        ``"order:first"`` (two contradicting keys; the answer counted is the later one or the first one), or a
+        `Document`.
     rng
         Chooses keys and names.
     digits
@@ -138,15 +184,33 @@ def content_of(
     """
     if isinstance(task, Document):
         return Content(task.text, task.question, task.answer_start, task.answer)
+    kind, detail = check_task(task)
+    return _BUILDERS[kind](rng, _keys(rng, digits, _count(kind, detail, others), key), phrasing, detail)
+
+
+def check_task(task: str) -> tuple[str, str]:
+    """The kind and the detail of a task's name; ``TypeError`` if it is none, ``ValueError`` if it is not known."""
     if not isinstance(task, str):
         raise TypeError(f"task must be a name or document(...), not {task!r}; the names are {', '.join(TASKS)}")
     kind, _, detail = task.partition(":")
-    if kind not in _BUILDERS or (detail and not (kind == "named" and detail.isdigit()) and task != "order:first"):
-        raise ValueError(f"unknown task {task!r}; choose one of {', '.join(TASKS)}, named:k, or document(...)")
-    count = int(detail or 2) if kind == "named" else {"order": 2, "distractor": 1 + others}.get(kind, 1)
-    if not 1 <= count <= (len(NAMES) if kind == "named" else count):
-        raise ValueError(f"task {task!r} asks for {count} names; use 1 to {len(NAMES)}")
-    return _BUILDERS[kind](rng, _keys(rng, digits, count, key), phrasing, detail)
+    if kind not in _BUILDERS or not _DETAILS.get(kind, _NO_DETAIL).fullmatch(detail):
+        raise ValueError(
+            f"unknown task {task!r}; choose one of {', '.join(TASKS)}, named:k, ruler:k, ruler:k:q, or document(...)"
+        )
+    return kind, detail
+
+
+def _count(kind: str, detail: str, others: int) -> int:
+    """Different keys that a task needs."""
+    if kind in _MOST:
+        count, *asked = map(int, detail.split(":")) if detail else (_FEWEST[kind],)
+        if not 1 <= count <= _MOST[kind]:
+            named = "names" if kind == "named" else "needles"
+            raise ValueError(f"task '{kind}:{detail}' asks for {count} {named}; use 1 to {_MOST[kind]}")
+        if asked and not 1 <= asked[0] <= count:
+            raise ValueError(f"task '{kind}:{detail}' asks for {asked[0]} of {count} values; ask for 1 to {count}")
+        return count
+    return {"order": 2, "distractor": 1 + others}.get(kind, 1)
 
 
 def _keys(rng: Random, digits: int, count: int, first: str | None) -> list[str]:
@@ -187,6 +251,26 @@ def _named(rng: Random, keys: list[str], phrasing: Phrasing, detail: str) -> Con
     return _asked(phrasing, subjects[0], keys[0], statement=sentences[0], others=tuple(sentences[1:]))
 
 
+def _ruler(rng: Random, keys: list[str], phrasing: Phrasing, detail: str) -> Content:
+    asked = int(detail.partition(":")[2] or 1)
+    words = [f"{QUALITIES[place // 20]}-{CREATURES[place % 20]}" for place in rng.sample(range(400), len(keys))]
+    sentences = [
+        RULER.fill(RULER.statement, f"{RULER.subject} for {word}", key) for word, key in zip(words, keys, strict=True)
+    ]
+    if asked == 1:
+        made = _asked(RULER, f"{RULER.subject} for {words[0]}", keys[0], statement=sentences[0])
+        return replace(made, others=tuple(sentences[1:]))
+    subject = f"{RULER.subject}s for {', '.join(words[: asked - 1])} and {words[asked - 1]}"
+    return Content(
+        statement=sentences[0],
+        question=f"What are {subject}?",
+        answer_start=f"{subject[:1].upper()}{subject[1:]} are",
+        answer=", ".join(keys[:asked]),
+        others=tuple(sentences[1:]),
+        marked=keys[0],
+    )
+
+
 def _order(rng: Random, keys: list[str], phrasing: Phrasing, detail: str) -> Content:
     first, last = (phrasing.fill(phrasing.statement, phrasing.subject, key) for key in keys)
     return _asked(phrasing, phrasing.subject, keys[0 if detail == "first" else 1], statement=first, follow=last)
@@ -198,9 +282,17 @@ _BUILDERS: dict[str, Callable[[Random, list[str], Phrasing, str], Content]] = {
     "words": _one_key,
     "distractor": _distractor,
     "named": _named,
+    "ruler": _ruler,
     "control": _control,
     "order": _order,
 }
 TASKS = tuple(_BUILDERS)
+_NO_DETAIL = re.compile("")
+_DETAILS = {
+    "named": re.compile(r"(\d+)?"),
+    "ruler": re.compile(r"(\d+(:\d+)?)?"),
+    "order": re.compile("(first)?"),
+}
+_FEWEST, _MOST = {"named": 2, "ruler": 1}, {"named": len(NAMES), "ruler": MOST_RULER_NEEDLES}
 FILLER_OF = {"paper": "grass", "order": "grass", "words": "words"}
 """The filler of each task where it is not natural text."""

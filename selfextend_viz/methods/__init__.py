@@ -1,7 +1,8 @@
 """Methods beside Self-Extend: what each changes, stated as bands of integers and as rules for frequencies.
 
-``METHODS`` maps the name of every published method to its class, Self-Extend among them. The others are controls:
-:class:`SinksAtTrueDistance` and :class:`ShuffledSelfExtend`.
+``METHODS`` maps the name of every published method to its class, Self-Extend among them. Each class states
+``training_free``, whether its authors use it on a model that was not trained for it, and its ``mechanism`` in a few
+words. The others are controls: :class:`SinksAtTrueDistance` and :class:`ShuffledSelfExtend`.
 """
 
 from typing import Any

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from selfextend_viz.positions import Band, Positions, true_position, whole_number
 
@@ -31,6 +32,9 @@ class DualChunkAttention:
     TypeError, ValueError
         If chunk_size is not a whole number >= 2 or local_window not one of 1 .. chunk_size - 1.
     """
+
+    training_free: ClassVar[bool] = True
+    mechanism: ClassVar[str] = "positions: begin again in every chunk"
 
     chunk_size: int
     local_window: int
@@ -94,6 +98,9 @@ class LlamaCppSelfExtend:
     TypeError, ValueError
         If G or W is not a whole number >= 1, or G does not divide W.
     """
+
+    training_free: ClassVar[bool] = True
+    mechanism: ClassVar[str] = "positions: full blocks divided by G"
 
     group_size: int
     window: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from selfextend_viz.positions import Band, Positions, real_number, whole_number
 
@@ -35,6 +36,9 @@ class LogisticSelfExtend:
     TypeError, ValueError
         If w_n is not a whole number >= 1 or C not one >= 2, or the rate is not a finite number above 0.
     """
+
+    training_free: ClassVar[bool] = True
+    mechanism: ClassVar[str] = "positions: far ones in groups that grow"
 
     neighbor_window: int
     ceiling: int = 33

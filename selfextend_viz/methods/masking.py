@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from selfextend_viz.positions import Band, whole_number
 
@@ -24,6 +25,9 @@ class SlidingWindow:
     TypeError, ValueError
         If the window is not a whole number >= 1.
     """
+
+    training_free: ClassVar[bool] = True
+    mechanism: ClassVar[str] = "visibility: a window"
 
     window: int
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from selfextend_viz.positions import Band, Positions, real_number, real_positions, whole_number
 
@@ -26,6 +27,9 @@ class ReRoPE:
     TypeError, ValueError
         If the window is not a whole number >= 1.
     """
+
+    training_free: ClassVar[bool] = True
+    mechanism: ClassVar[str] = "positions: all far ones alike"
 
     window: int
 
@@ -62,6 +66,9 @@ class LeakyReRoPE:
     TypeError, ValueError
         If the window is not a whole number >= 1, or the factor not a finite number >= 1.
     """
+
+    training_free: ClassVar[bool] = True
+    mechanism: ClassVar[str] = "positions: far ones divided by k"
 
     window: int
     factor: float
@@ -115,6 +122,9 @@ class StringAttention:
     TypeError, ValueError
         If S is not a whole number >= 1 or W not one of 0 .. S.
     """
+
+    training_free: ClassVar[bool] = True
+    mechanism: ClassVar[str] = "positions: far ones shifted nearer"
 
     shift: int
     window: int

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from selfextend_viz.positions import Band, real_number, whole_number
 
@@ -46,6 +46,9 @@ class PositionInterpolation(_OneBand):
         If the factor is not a finite number >= 1.
     """
 
+    training_free: ClassVar[bool] = False
+    mechanism: ClassVar[str] = "frequencies: all divided by s"
+
     factor: float
 
     def __post_init__(self) -> None:
@@ -77,6 +80,9 @@ class NTKAware(_OneBand):
     TypeError, ValueError
         If the factor is not a finite number >= 1.
     """
+
+    training_free: ClassVar[bool] = True
+    mechanism: ClassVar[str] = "frequencies: a larger base"
 
     factor: float
 
@@ -112,6 +118,9 @@ class DynamicNTK(_OneBand):
     TypeError, ValueError
         If the factor is not a finite number >= 1, or L not a whole number >= 1.
     """
+
+    training_free: ClassVar[bool] = True
+    mechanism: ClassVar[str] = "frequencies: a base that grows with the text"
 
     factor: float
     original_length: int | None = None
@@ -151,6 +160,9 @@ class YaRN(_OneBand):
     TypeError, ValueError
         If the factor is not a finite number >= 1, L not a whole number >= 1, or beta_fast not above beta_slow > 0.
     """
+
+    training_free: ClassVar[bool] = False
+    mechanism: ClassVar[str] = "frequencies: slow pairs divided by s, and a temperature"
 
     factor: float
     original_length: int | None = None
@@ -193,6 +205,9 @@ class Llama3Scaling(_OneBand):
     TypeError, ValueError
         If the factor is not a finite number >= 1, L not a whole number >= 1, or high not above low > 0.
     """
+
+    training_free: ClassVar[bool] = False
+    mechanism: ClassVar[str] = "frequencies: slow pairs divided by s"
 
     factor: float
     original_length: int | None = None
@@ -245,6 +260,9 @@ class LongRoPE(_OneBand):
         If a divisor is not a finite number above 0, the lists differ in length or are empty, the factor is not a finite
         number >= 1, or L not a whole number >= 1.
     """
+
+    training_free: ClassVar[bool] = False
+    mechanism: ClassVar[str] = "frequencies: a divisor for each pair, and a temperature"
 
     short: Sequence[float]
     long: Sequence[float]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,9 @@ class ShiftedSparseAttention:
     TypeError, ValueError
         If it is not an even whole number >= 2.
     """
+
+    training_free: ClassVar[bool] = False
+    mechanism: ClassVar[str] = "visibility: groups, shifted in half of the heads"
 
     group_length: int
 

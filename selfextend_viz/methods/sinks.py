@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from selfextend_viz.positions import Band, Positions, whole_number
 
@@ -30,6 +31,9 @@ class StreamingLLM:
     TypeError, ValueError
         If either is not a whole number >= 1.
     """
+
+    training_free: ClassVar[bool] = True
+    mechanism: ClassVar[str] = "visibility: a window and first tokens, at positions in the cache"
 
     sinks: int
     window: int
@@ -76,6 +80,9 @@ class LMInfinite:
     TypeError, ValueError
         If either is not a whole number >= 1.
     """
+
+    training_free: ClassVar[bool] = True
+    mechanism: ClassVar[str] = "visibility: a window and first tokens, at one distance"
 
     sinks: int
     window: int

@@ -10,6 +10,7 @@ from selfextend_viz.patch.cache_memory import CacheMemory, cache_memory, in_gib
 from selfextend_viz.patch.context import TrainedLength, context_length, trained_length
 from selfextend_viz.patch.describe import Description, describe
 from selfextend_viz.patch.exporting import ExportedSettings, export_settings
+from selfextend_viz.patch.frequencies import plain_frequencies
 from selfextend_viz.patch.lending import check_lending, extend, extended, is_extended, restore
 from selfextend_viz.patch.models import SUPPORTED
 from selfextend_viz.patch.observe import LayerView, observe
@@ -32,6 +33,7 @@ __all__ = [
     "in_gib",
     "is_extended",
     "observe",
+    "plain_frequencies",
     "restore",
     "trained_length",
 ]

@@ -12,16 +12,16 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from selfextend_viz.attention import Rotate
 from selfextend_viz.frequencies import Rule, changes_with_length, rule_of, scaled_frequencies
-from selfextend_viz.patch.models import Layer
+from selfextend_viz.patch.models import Layer, attention_layers
 from selfextend_viz.patch.rotation import Rotary
 from selfextend_viz.positions import Band, Method
 from selfextend_viz.rope import cos_sin, turn
 
-__all__ = ["check_frequencies", "hold_cache", "lend_frequencies", "rotate_for"]
+__all__ = ["check_frequencies", "hold_cache", "lend_frequencies", "plain_frequencies", "rotate_for"]
 
 _LENT = "_selfextend_frequencies"
 _FILLED_BY = "_selfextend_rule"
@@ -71,6 +71,19 @@ def check_frequencies(method: Method, lent: Sequence[Layer], every: Sequence[Lay
             )
     for layer in lent:
         _new(rule, layer.rotary, layer.module.config, context_length).scaled(1)
+
+
+def plain_frequencies(model: nn.Module) -> tuple[Tensor, float]:
+    """A model's own frequencies ``[pairs]``, whatever it is lent now, and their base.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no transformers model that can be extended, or its frequencies are scaled already.
+    """
+    layer = next(layer for layer in attention_layers(model) if layer.skipped is None)
+    found = _new({"rope_type": "any"}, layer.rotary, layer.module.config, 0)
+    return found.inv_freq, found.theta
 
 
 def lend_frequencies(layer: Layer, method: Method | None, context_length: int) -> None:

@@ -72,8 +72,8 @@ def map_state(
         "row": row,
         "column": column,
         "panels": [
-            {"name": "plain RoPE", "bands": _bands(PlainRoPE(), length, tokens)},
-            {"name": str(method), "bands": _bands(method, length, tokens)},
+            {"name": "plain RoPE", "bands": panel_bands(PlainRoPE(), length, tokens)},
+            {"name": str(method), "bands": panel_bands(_by_distance(method), length, tokens)},
         ],
     }
 
@@ -134,15 +134,22 @@ def _taught(position: float, context_length: int) -> str:
     return "trained" if position < context_length else "never trained"
 
 
-def _bands(method: Method, length: int, tokens: NDArray[np.int64]) -> list[dict[str, Any]]:
-    bands = bands_of(method)
-    for band in bands:
-        if band.visible is not None:
-            raise ValueError(
-                f"{method} hides pairs by more than their distance, which this map cannot say; use plot_position_map"
-            )
+def _by_distance(method: Method) -> Method:
+    """The method, if its bands are intervals of distances alone."""
+    if any(band.visible is not None for band in bands_of(method)):
+        raise ValueError(
+            f"{method} hides pairs by more than their distance, which this map cannot say; use plot_position_map"
+        )
+    return method
+
+
+def panel_bands(method: Method, length: int, tokens: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """A method's bands as a page draws them; one narrowed by a predicate also has ``spans``.
+
+    ``spans`` holds for each token drawn, as a query, the runs of keys seen as ``[start, stop, start, ...]`` in cells.
+    """
     found = []
-    for number, band in enumerate(bands):
+    for number, band in enumerate(bands_of(method)):
         name, note = band_words(method, number)
         first, last = _shared(band, length, tokens)
         found.append(
@@ -157,7 +164,15 @@ def _bands(method: Method, length: int, tokens: NDArray[np.int64]) -> list[dict[
                 "last": last.tolist(),
             }
         )
+        if band.visible is not None:
+            found[-1]["spans"] = _spans(band, tokens)
     return found
+
+
+def _spans(band: Band, tokens: NDArray[np.int64]) -> list[list[int]]:
+    seen = np.asarray(band.sees(tokens[:, None], tokens[None, :]), dtype=np.int8)
+    edges = np.diff(np.pad(seen, ((0, 0), (1, 1))), axis=1)
+    return [np.flatnonzero(row).tolist() for row in edges]
 
 
 def _at(position: Any, tokens: NDArray[np.int64]) -> NDArray[Any]:

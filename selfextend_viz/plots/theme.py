@@ -23,6 +23,9 @@ FONT = "Inter, system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', A
 
 NEAR_TO_FAR = "Cividis_r"
 """Trained relative positions: bright is near, dark is far."""
+NEARER, FARTHER = "#3b82d6", "#e0701a"
+NEARER_TO_FARTHER = ((0.0, "#1f4f94"), (0.25, "#6aa5e6"), (0.5, "#ece7df"), (0.75, "#f0a05c"), (1.0, "#b04a08"))
+"""Differences of told distances: blue is nearer, orange is farther, and the middle is none."""
 FAILING, DOUBTFUL, MIDDLE, HELPED, RIGHT = "#dd7a2b", "#f0ab70", "#ece7df", "#8fbdea", "#4f93dc"
 FAILING_TO_RIGHT = ((0.0, FAILING), (0.25, DOUBTFUL), (0.5, MIDDLE), (0.75, HELPED), (1.0, RIGHT))
 """Shares of right answers: orange is broken, blue is mended. All are light enough for `CELL_INK`."""
@@ -52,12 +55,24 @@ METHOD_STYLES = (
     Style("#6b79d9", "longdashdot", "hexagon"),
     Style("#9a8f3a", "dash", "pentagon"),
 )
+MORE_STYLES = (
+    Style("#c2649a", "solid", "triangle-down"),
+    Style("#5f9e4f", "longdash", "cross"),
+    Style("#a8763e", "dashdot", "bowtie"),
+    Style("#7f8fa6", "dash", "triangle-left"),
+    Style("#8f6bb8", "longdashdot", "triangle-right"),
+    Style("#3f8f9f", "dot", "diamond-tall"),
+    Style("#b5894f", "solid", "hourglass"),
+    Style("#5c6fb0", "dashdot", "star-diamond"),
+)
+"""For the fifth method and on; so many only stand side by side where each is named at its mark."""
 
 
 def condition_styles(conditions: list[str]) -> dict[str, Style]:
     """One style for each condition label; methods take the blue ones in the order given."""
     methods = [name for name in dict.fromkeys(conditions) if name not in KNOWN_STYLES]
-    styles = {name: METHOD_STYLES[index % len(METHOD_STYLES)] for index, name in enumerate(methods)}
+    choice = (*METHOD_STYLES, *MORE_STYLES)
+    styles = {name: choice[index % len(choice)] for index, name in enumerate(methods)}
     return {name: KNOWN_STYLES.get(name) or styles[name] for name in dict.fromkeys(conditions)}
 
 

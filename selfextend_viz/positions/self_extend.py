@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 from selfextend_viz.positions.bands import Band, real_positions, whole_number
 
@@ -42,6 +43,9 @@ class SelfExtend:
     >>> relative_positions(SelfExtend(group_size=2, neighbor_window=4), 10)[-1].tolist()
     [6, 6, 5, 5, 4, 4, 3, 2, 1, 0]
     """
+
+    training_free: ClassVar[bool] = True
+    mechanism: ClassVar[str] = "positions: far ones grouped by G"
 
     group_size: int
     neighbor_window: int

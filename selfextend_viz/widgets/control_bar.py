@@ -32,13 +32,15 @@ class LinkedNumber(ipywidgets.HBox):
         Called with the sentence when a number is refused, and with "" when one is taken.
     """
 
+    box_kind: Any = ipywidgets.IntText
+
     def __init__(
         self,
-        state: LabState,
+        state: Any,
         name: str,
         symbol: str,
         tooltip: str,
-        stops: tuple[int, ...],
+        stops: tuple[Any, ...],
         refuse: Callable[[str], None],
     ) -> None:
         self._state, self._name, self._refuse = state, name, refuse
@@ -52,9 +54,7 @@ class LinkedNumber(ipywidgets.HBox):
             layout=ipywidgets.Layout(width="auto", flex="1 1 120px"),
             style={"description_width": "24px"},
         )
-        self.box = ipywidgets.IntText(
-            value=getattr(state, name), tooltip=tooltip, layout=ipywidgets.Layout(width="64px")
-        )
+        self.box = self.box_kind(value=getattr(state, name), tooltip=tooltip, layout=ipywidgets.Layout(width="64px"))
         self.slider.add_class(f"sv-slider-{name.replace('_', '-')}")
         self.box.add_class(f"sv-box-{name.replace('_', '-')}")
         self.slider.observe(self._offer, "value")
@@ -63,7 +63,7 @@ class LinkedNumber(ipywidgets.HBox):
         super().__init__([self.slider, self.box])
         self.add_class("sv-number")
 
-    def set_stops(self, stops: tuple[int, ...]) -> None:
+    def set_stops(self, stops: tuple[Any, ...]) -> None:
         """Give the slider other stops."""
         if stops != tuple(self.slider.options):
             self._following = True
@@ -71,7 +71,7 @@ class LinkedNumber(ipywidgets.HBox):
             self._following = False
             self._follow(None)
 
-    def _nearest(self, stops: tuple[int, ...]) -> int:
+    def _nearest(self, stops: tuple[Any, ...]) -> Any:
         value = getattr(self._state, self._name)
         return min(stops, key=lambda stop: abs(stop - value))
 

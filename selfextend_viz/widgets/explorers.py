@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+from selfextend_viz.positions import Method
 from selfextend_viz.widgets.controls import LabState
 from selfextend_viz.widgets.explorer import Explorer
 from selfextend_viz.widgets.instant_explorers import PositionExplorer, ReachExplorer
+from selfextend_viz.widgets.method_explorer import MethodExplorer
+from selfextend_viz.widgets.method_state import MethodState
 from selfextend_viz.widgets.model_explorer import opening_state
 from selfextend_viz.widgets.model_explorers import DivergenceExplorer, PasskeyExplorer
 from selfextend_viz.widgets.rope_explorer import RopeExplorer
 from selfextend_viz.widgets.rope_panels import RopeState
+from selfextend_viz.widgets.strip_explorer import StripExplorer
 from selfextend_viz.widgets.texts import NoTokenizer, Texts
 from selfextend_viz.widgets.work import LabWork, Subject
 
 __all__ = [
     "Explorer",
     "divergence_explorer",
+    "method_explorer",
     "passkey_explorer",
     "position_explorer",
     "reach_explorer",
     "rope_explorer",
+    "strip_explorer",
 ]
 
 SMALL_CONTEXT = 64
@@ -74,6 +80,47 @@ def reach_explorer(
     return ReachExplorer(
         LabState(context_length, length=length, group_size=group_size, neighbor_window=neighbor_window)
     )
+
+
+def method_explorer(
+    model: Any = None,
+    *,
+    first: str | Method = "SelfExtend",
+    second: str | Method = "StreamingLLM",
+    length: int | None = None,
+    query: int | None = None,
+    context_length: int | None = None,
+) -> MethodExplorer:
+    """Any two methods side by side: their maps, the difference of the two, and what one query is told.
+
+    Parameters
+    ----------
+    model
+        A transformers model, whose L is taken and locked; nothing is asked of it. None is needed.
+    first, second
+        Methods to begin with, or names of ``METHODS`` or ``"plain RoPE"``, which open on numbers for L and N.
+    length, query
+        N and the query to begin with; 4 L and the last token when left out.
+    context_length
+        L to begin with where there is no model; 64 when left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is out of range, a method cannot be chosen, or both a model and an L are given.
+
+    Examples
+    --------
+    >>> method_explorer(first="SelfExtend", second="ReRoPE", length=10, context_length=8).curves.text[-48:]
+    'sees all 10 keys, at 5 positions, up to 6 at one'
+    """
+    if model is not None and context_length is not None:
+        raise ValueError(f"context_length {context_length} and a model are given; a model has an L of its own")
+    limit = SMALL_CONTEXT if context_length is None else context_length
+    if model is not None:
+        limit = Subject(model, NoTokenizer()).context_length
+    fact = "the length this model was pretrained at" if model is not None else ""
+    return MethodExplorer(MethodState(limit, first=first, second=second, length=length, query=query), fact=fact)
 
 
 def divergence_explorer(
@@ -195,6 +242,33 @@ def rope_explorer(
         neighbor_window=neighbor_window,
     )
     return RopeExplorer(state)
+
+
+def strip_explorer(
+    model: Any = None,
+    tokenizer: Any = None,
+    *,
+    length: int | None = None,
+    group_size: int | None = None,
+    neighbor_window: int | None = None,
+) -> StripExplorer:
+    """One prompt under stock and under Self-Extend: where the answer looks, and what it says.
+
+    Parameters
+    ----------
+    model, tokenizer
+        A transformers causal language model and its tokenizer; left out, the demo model.
+    length, group_size, neighbor_window
+        N, G and w_n to begin with.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is out of range, or only one of model and tokenizer is given.
+    """
+    subject = Subject(model, tokenizer)
+    state = opening_state(subject, length=length, group_size=group_size, neighbor_window=neighbor_window)
+    return StripExplorer(subject, state)
 
 
 def frequencies_of(subject: Subject) -> tuple[tuple[float, ...], int]:

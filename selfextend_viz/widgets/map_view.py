@@ -10,17 +10,17 @@ import traitlets
 
 from selfextend_viz.widgets.look import script
 
-MAP_SCRIPTS = ("map_paint.js", "map_labels.js", "map_words.js", "map.js")
+MAP_SCRIPTS = ("map_paint.js", "map_labels.js", "map_difference.js", "map_words.js", "map.js")
 """The files that together define ``mapView(element, {onPoint})``, for any page that shows a map."""
 
 
 class MapView(anywidget.AnyWidget):
-    """Two position maps side by side on a canvas; its style sheet comes with the page's `Companion`.
+    """Two position maps on a canvas, and their difference if asked; its style sheet comes with the `Companion`.
 
     Parameters
     ----------
     state
-        What `plots.map_bands.map_state` gives; set the trait of that name to show another.
+        What `plots.map_state` or `plots.methods_state` gives; set the trait of that name to show another.
     height
         In pixels.
     on_point

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
@@ -96,15 +95,3 @@ def stored_results() -> Results | None:
     """The results shipped with the package for its demo model, or None if this copy has none."""
     path = files("selfextend_viz.widgets").joinpath(STORED)
     return Results.from_json(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def fingerprint(model: Any) -> str:
-    """A hash of a model's weights: names, shapes and bytes.
-
-    Two models with the same fingerprint answer alike; it tells whether stored results are this model's.
-    """
-    digest = hashlib.sha256()
-    for name, weight in sorted(model.state_dict().items()):
-        digest.update(f"{name}{tuple(weight.shape)}".encode())
-        digest.update(weight.detach().cpu().float().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

@@ -69,12 +69,13 @@ class StripWork:
 
     def ranking(self) -> tuple[RetrievalRow, ...]:
         """All heads by how much they look at the key, in prompts the stock model can read."""
-        if RANKING not in self.memory:
-            from selfextend_viz.experiments.retrieval import retrieval_heads
+        with self.subject.turn:
+            if RANKING not in self.memory:
+                from selfextend_viz.experiments.retrieval import retrieval_heads
 
-            options = {**Question().prompt_options, "key": None}
-            self.memory[RANKING] = tuple(retrieval_heads(*self.subject.load(), **options))
-        ranking: tuple[RetrievalRow, ...] = self.memory[RANKING]
+                options = {**Question().prompt_options, "key": None}
+                self.memory[RANKING] = tuple(retrieval_heads(*self.subject.load(), **options))
+            ranking: tuple[RetrievalRow, ...] = self.memory[RANKING]
         return ranking
 
     def head(self, asked: Question) -> tuple[int, int]:

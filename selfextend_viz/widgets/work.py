@@ -6,13 +6,15 @@ import warnings
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from threading import RLock
 from typing import Any
 
 from selfextend_viz.experiments.rows import BLINDFOLD, STOCK, HeadRow, LogitRow, OutputRow, PasskeyRow
+from selfextend_viz.sweeps.fingerprint import weights_fingerprint
 from selfextend_viz.widgets.controls import geometric_stops
 from selfextend_viz.widgets.interruption import interruptible
 from selfextend_viz.widgets.question import Question
-from selfextend_viz.widgets.results import Results, Setting, fingerprint
+from selfextend_viz.widgets.results import Results, Setting
 from selfextend_viz.widgets.steps import Step
 from selfextend_viz.widgets.strip_state import State, with_answer
 from selfextend_viz.widgets.strip_work import StripWork
@@ -34,6 +36,12 @@ class Subject:
     context_length
         L, where it is known without the model.
 
+    Attributes
+    ----------
+    turn
+        Held while the model is asked: a snapshot asks from another thread than the worker, and one model cannot be
+        lent to both.
+
     Raises
     ------
     TypeError
@@ -47,6 +55,7 @@ class Subject:
                 f"lab() needs a model and its tokenizer, or neither for the demo model; the {missing} is missing"
             )
         self.is_demo = model is None
+        self.turn = RLock()
         self._loaded = None if model is None else (model, tokenizer)
         self._context_length = context_length
         self._fingerprint: str | None = None
@@ -67,17 +76,18 @@ class Subject:
 
     def load(self) -> tuple[Any, Any]:
         """The model and its tokenizer."""
-        if self._loaded is None:
-            from selfextend_viz.demo import load_demo
+        with self.turn:
+            if self._loaded is None:
+                from selfextend_viz.demo import load_demo
 
-            self._loaded = load_demo()
-        return self._loaded
+                self._loaded = load_demo()
+            return self._loaded
 
     @property
     def fingerprint(self) -> str:
         """A hash of the weights."""
         if self._fingerprint is None:
-            self._fingerprint = fingerprint(self.load()[0])
+            self._fingerprint = weights_fingerprint(self.load()[0])
         return self._fingerprint
 
 
@@ -114,10 +124,11 @@ class LabWork:
         Superseded
             If it is not wanted any more; nothing is remembered then.
         """
-        if step.key not in self.memory:
-            with beyond_reach_is_a_lesson(), interruptible(self.subject.load()[0], self.wanted):
-                self.memory[step.key] = step.compute()
-        return self.memory[step.key]
+        with self.subject.turn:
+            if step.key not in self.memory:
+                with beyond_reach_is_a_lesson(), interruptible(self.subject.load()[0], self.wanted):
+                    self.memory[step.key] = step.compute()
+            return self.memory[step.key]
 
     def remembers(self, step: Step) -> bool:
         """Whether a step's answer is known already."""

@@ -25,15 +25,18 @@ function paintMap(context, drawn, ratio, ink, width, height) {
     context.clearRect(0, 0, width, height);
     places.forEach((place, index) => {
         const panel = cells[index];
+        if (panel.difference) return paintMapDifference(context, panel, place, ratio);
         paintMapCells(context, panel, place, ratio, mapTop(state));
         paintMapParting(context, panel, panel.never, place, [["#1a1208", 2.5]]);
         paintMapParting(context, panel, panel.bands, place, [["#10141f", 3.6], ["#ffffff", 1.6]]);
     });
     paintMapAxes(context, state, places, ink);
     places.forEach((place, index) => {
-        paintMapLabels(context, state.panels[index], cells[index], place, state, ink);
+        if (cells[index].difference) paintMapDifferenceLabels(context, cells[index], place, ink);
+        else paintMapLabels(context, state.panels[index], cells[index], place, state, ink);
     });
     paintMapBar(context, state, places, ink, ratio);
+    if (state.difference) paintMapDifferenceBar(context, cells[2], places[2], ink);
 }
 
 /** Frames the pointed row and column, and rings the pair together with the tokens that share its position. */
@@ -54,9 +57,9 @@ function paintMapMarks(context, drawn, pointed) {
             context.lineWidth = line;
             for (const box of boxes) context.strokeRect(...box);
         }
-        const band = state.panels[index].bands[cells[index].bands[pointed.row * count + pointed.column]];
+        const band = state.panels[index]?.bands[cells[index].bands[pointed.row * count + pointed.column]];
         if (!band) return;
-        const [first, last] = mapRun(band, state.tokens[pointed.row], pointed.column).map(
+        const [first, last] = mapRun(band, state, pointed.row, pointed.column).map(
             (token) => place.x + mapShare(token, state) * place.side,
         );
         for (const [color, line] of [["#000000", 4.5], ["#ffffff", 2.2]]) {
@@ -114,6 +117,7 @@ function mapView(element, { onPoint } = {}) {
     function draw(state) {
         const kept = held && pointed ? [pointed.row, pointed.column].map((cell) => drawn.state.tokens[cell]) : null;
         drawn = { state, cells: state.panels.map((panel) => mapCells(panel, state)), places: null };
+        if (state.difference) drawn.cells.push(mapDifference(...drawn.cells));
         held = kept !== null && kept[0] < state.length;
         const [i, j] = held ? kept : [state.row, state.column ?? 0];
         pointed = i === null ? null : { row: cellOf(i), column: cellOf(j) };

@@ -164,5 +164,5 @@ function paintMapName(context, name, place, ink) {
     context.fillStyle = ink.strong;
     context.textAlign = "left";
     context.textBaseline = "bottom";
-    context.fillText(name, place.x, place.y - 4);
+    context.fillText(name, place.x, place.y - 4, place.side + place.room);
 }

@@ -1,4 +1,5 @@
 // Paints position maps: the cells of each panel, what parts them, their names, the axes and the colour bar.
+// A band may be narrowed to spans of cells in each row, as [start, stop, start, stop, ...].
 // Colours are Plotly's "Cividis_r", near to far; what training never showed is orange, hatched and outlined.
 const MAP_SCALE = [
     "#fee838", "#e1cc55", "#c3b369", "#a59c74", "#8a8678", "#707173", "#575d6d", "#3b496c", "#123570", "#00224e",
@@ -8,6 +9,7 @@ const MAP_HATCH = [60, 20, 0, 0.75];
 const MAP_PLATE = "rgba(20, 24, 34, 0.8)";
 const MAP_ROOM = { left: 56, right: 116, top: 20, bottom: 35, between: 18 };
 const MAP_SPARE = 100; // the most, in pixels, that labels may stand out to the right of a map
+const MAP_UPPER = 0.56; // the share of the height that the bar takes where another stands under it
 const MAP_NUMBERS = 13; // a cell this wide, in pixels, has room for its number
 
 function mapRed(hex) {
@@ -56,15 +58,30 @@ function mapCells(panel, state) {
             for (let number = 0; number < panel.bands.length; number++) {
                 const band = panel.bands[number];
                 if (distance < band.nearest || (band.beyond !== null && distance >= band.beyond)) continue;
+                if (band.spans && !mapSpan(band.spans[row], column)) continue;
                 told[place] = band.query[row] - band.key[column];
                 bands[place] = number;
                 never[place] = limit !== null && told[place] >= limit ? 1 : 0;
                 seen += 1;
                 untrained += never[place];
+                break;
             }
         }
     }
     return { told, bands, never, count, share: untrained / Math.max(seen, 1) };
+}
+
+/** The span of a row that holds a column, as [start, stop]. */
+function mapSpan(spans, column) {
+    for (let place = 0; place < spans.length; place += 2) {
+        if (column >= spans[place] && column < spans[place + 1]) return spans.slice(place, place + 2);
+    }
+    return null;
+}
+
+/** A number as it is read in a cell: positions that are not whole keep one digit. */
+function mapNumber(value) {
+    return Number.isInteger(value) ? value : value.toFixed(1);
 }
 
 /** Where the panels stand, in CSS pixels on whole device pixels, and how far labels may stand out to their right. */
@@ -162,11 +179,11 @@ function paintMapNumbers(context, cells, place, ink) {
     context.strokeStyle = "rgba(16, 20, 31, 0.85)";
     context.fillStyle = "#ffffff";
     for (let cell = 0; cell < cells.told.length; cell++) {
-        if (cells.bands[cell] < 0) continue;
+        if (cells.bands[cell] < 0 || Number.isNaN(cells.told[cell])) continue;
         const x = place.x + ((cell % cells.count) + 0.5) * width;
         const y = place.y + (Math.floor(cell / cells.count) + 0.5) * width + 0.5;
-        context.strokeText(cells.told[cell], x, y);
-        context.fillText(cells.told[cell], x, y);
+        context.strokeText(mapNumber(cells.told[cell]), x, y);
+        context.fillText(mapNumber(cells.told[cell]), x, y);
     }
 }
 
@@ -220,13 +237,14 @@ function paintMapBar(context, state, places, ink, ratio) {
     const x = last.x + last.side + last.room + 14;
     const limit = state.context_length;
     const beyond = limit !== null && state.length > limit;
-    const block = beyond ? Math.max(22, Math.round(last.side * 0.14)) : 0;
     const { y } = last;
-    const foot = y + last.side;
+    const side = state.difference ? last.side * MAP_UPPER : last.side;
+    const block = beyond ? Math.max(22, Math.round(side * 0.14)) : 0;
+    const foot = y + side;
     const shades = context.createLinearGradient(0, foot, 0, y + block);
     MAP_SCALE.forEach((color, number) => shades.addColorStop(number / (MAP_SCALE.length - 1), color));
     context.fillStyle = shades;
-    context.fillRect(x, y + block, 12, last.side - block);
+    context.fillRect(x, y + block, 12, side - block);
     if (beyond) paintMapSwatch(context, x, y, 12, block, ratio);
     const top = mapTop(state);
     const ticks = [...new Set([0, Math.floor(top / 2), top])];
@@ -236,12 +254,12 @@ function paintMapBar(context, state, places, ink, ratio) {
     context.fillStyle = ink.soft;
     const words = (tick) => `${tick === limit ? "L = " : ""}${tick.toLocaleString("en")}`;
     for (const tick of ticks) {
-        const height = foot - (tick / top) * (last.side - block);
+        const height = foot - (tick / top) * (side - block);
         context.fillText(words(tick), x + 17, Math.min(foot - 5, Math.max(y + 5, height)));
     }
     if (beyond) context.fillText("never trained", x + 17, y + block / 2 - 3);
     context.save();
-    context.translate(x + 100, y + last.side / 2);
+    context.translate(x + 100, y + side / 2);
     context.rotate(-Math.PI / 2);
     context.textAlign = "center";
     context.textBaseline = "bottom";

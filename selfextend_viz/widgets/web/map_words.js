@@ -21,17 +21,22 @@ function mapWords(state, cells, row, column) {
             state.context_length === null ? "" : cells[index].never[place] ? ", never trained" : ", trained";
         const where = panel.bands.length > 1 ? `, ${band.name}` : "";
         lines.push(`${panel.name}: told ${number(cells[index].told[place])}${trained}${where}`);
-        const [first, last] = mapRun(band, i, column);
+        const [first, last] = mapRun(band, state, row, column);
         if (last > first) lines.push(`tokens ${number(first)} to ${number(last)} share this position`);
     });
+    if (state.difference) lines.push(mapDifferenceWords(cells[2], row, column));
     return lines;
 }
 
 /** The true tokens that share a key's position, as far as the band reaches. */
-function mapRun(band, query, column) {
+function mapRun(band, state, row, column) {
+    const query = state.tokens[row];
     const nearest = query - band.nearest;
     const farthest = band.beyond === null ? 0 : query - band.beyond + 1;
-    return [Math.max(band.first[column], farthest), Math.min(band.last[column], nearest)];
+    const [first, last] = [Math.max(band.first[column], farthest), Math.min(band.last[column], nearest)];
+    if (!band.spans) return [first, last];
+    const [start, stop] = mapSpan(band.spans[row], column);
+    return [Math.max(first, state.tokens[start]), Math.min(last, state.tokens[stop - 1])];
 }
 
 function mapSummary(state, cells) {
@@ -39,5 +44,7 @@ function mapSummary(state, cells) {
     const shares = state.panels.map((panel, index) => `${panel.name} ${mapPercent(cells[index].share)}`).join(", ");
     const trained = limit === null ? "" : `; pairs told a distance never trained: ${shares}`;
     const keys = "Arrow keys move the pointed pair.";
-    return `Position map of ${length.toLocaleString("en")} tokens, plain RoPE beside the method${trained}. ${keys}`;
+    const [one, other] = state.panels.map((panel) => panel.name);
+    const shown = state.difference ? `${one} beside ${other}, and their difference` : "plain RoPE beside the method";
+    return `Position map of ${length.toLocaleString("en")} tokens, ${shown}${trained}. ${keys}`;
 }
