@@ -75,7 +75,7 @@ ALONE = 3000
 """Milliseconds that the debugger has to leave a page before the page runs its cells."""
 OPENING = 40_000
 """Milliseconds in which the lab opens and asks the model everything."""
-OPENINGS = 5
+OPENINGS = 3
 
 ARM = """(drawings) => {
     const step = (window.svStep = { start: null, painted: {}, last: performance.now() });

@@ -156,7 +156,7 @@ def test_it_is_readable_and_axe_finds_nothing_serious(opened, theme):
         wear(lab.page, LIGHT)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_its_page_works_alone(opened, scheme, tmp_path):
     kind, case, lab = opened
     path = tmp_path / "page.html"

@@ -10,6 +10,8 @@ from experiment_doubles import bytes_tokenizer
 from tiny_models import tiny_llama
 
 from selfextend_viz.demo import load_demo
+from selfextend_viz.experiments.settings import methods_for
+from selfextend_viz.methods import METHODS
 from selfextend_viz.plots import reach_map, staircase
 from selfextend_viz.positions import SelfExtend, relative_positions
 from selfextend_viz.sweeps.fingerprint import weights_fingerprint
@@ -448,6 +450,38 @@ def test_closing_ends_the_worker(app):
 def test_a_model_without_its_tokenizer_is_refused():
     with pytest.raises(TypeError, match="tokenizer is missing"):
         lab(small_model())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ("YaRN", "StreamingLLM", "ReRoPE") else pytest.mark.slow)
+        for name in METHODS
+        if name != "SelfExtend"
+    ],
+)
+def test_every_rival_is_asked_for_the_same_keys(name):
+    model = small_model()
+    rival = methods_for(model, 2 * CONTEXT_LENGTH, [name])[name]
+    app = Lab(Subject(model, bytes_tokenizer()), trials=1, rival=rival, numbers={"length": 160})
+    app.state.set(group_size=4, neighbor_window=32)
+    assert app.worker.wait(WAIT)
+    assert app.worker.error is None
+    asked = {condition: set() for condition in ("stock", str(rival), "SelfExtend(G=4, w_n=32)")}
+    for condition, length, depth in app.passkey.rows:
+        asked[condition].add((length, depth))
+    assert len(set(map(frozenset, asked.values()))) == 1
+    assert f"rival={rival!r}" in app.tools.share_box.call.value
+    assert str(rival).partition("(")[0] in app.passkey.text
+    app.close()
+
+
+@pytest.mark.parametrize(
+    ("rival", "words"), [("stock", "rival must be a method such as YaRN\\(4\\), not 'stock'"), (7, "not 7 \\(int\\)")]
+)
+def test_a_rival_that_is_no_method_is_refused(rival, words):
+    with pytest.raises(TypeError, match=words):
+        lab(small_model(), bytes_tokenizer(), rival=rival)
 
 
 def test_it_opens_on_a_text_that_is_quick_to_ask():

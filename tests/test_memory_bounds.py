@@ -78,7 +78,7 @@ def test_bands_of_some_heads_are_numbered_by_all_of_them(monkeypatch):
     assert shares() == pytest.approx(together) and min(together[:4]) > 0 == max(together[4:])
 
 
-@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_losses_hold_logits_of_one_chunk_whatever_the_length_and_the_batch(batch):
     model, vocabulary = llama(vocab_size=20_000), 20_000
     ids = torch.randint(vocabulary, (batch, 4096 // batch))

@@ -10,6 +10,8 @@ from typing import Any
 import ipywidgets
 import plotly.graph_objects as go
 
+from selfextend_viz.experiments.rows import BLINDFOLD
+from selfextend_viz.positions import Method
 from selfextend_viz.widgets.compose import Piece, compose
 from selfextend_viz.widgets.control_bar import ControlBar
 from selfextend_viz.widgets.controls import LabState
@@ -57,9 +59,10 @@ class Lab(ipywidgets.VBox):
         trials: int = 4,
         numbers: Mapping[str, int] | None = None,
         ask: Mapping[str, Any] | None = None,
+        rival: Method | None = None,
     ) -> None:
         self.subject = subject
-        self.work = LabWork(subject, task=task, trials=trials)
+        self.work = LabWork(subject, task=task, trials=trials, beside=BLINDFOLD if rival is None else rival)
         self.state = state_for(subject, stored, numbers or {})
         self.model_side = ModelSide(self.work, self.state, height=PANEL_HEIGHT)
         self.strip, self.divergence, self.passkey = self.model_side.parts
@@ -75,6 +78,7 @@ class Lab(ipywidgets.VBox):
             self.strip.question,
             words=self.bar.words,
             is_demo=subject.is_demo,
+            rival=rival,
             on_reset=self.reset,
             on_tables=self.show_tables,
         )
@@ -173,6 +177,7 @@ def lab(
     neighbor_window: int | None = None,
     context_length: int | None = None,
     ask: Mapping[str, Any] | None = None,
+    rival: Method | None = None,
 ) -> Lab:
     """The lab on a model: sliders for N, G and w_n, and what they do to positions, reach, attention and pass keys.
 
@@ -186,6 +191,8 @@ def lab(
         Another L than the model's: the lab opens on the formula alone.
     ask
         What the strip asks, by name: ``depth``, ``key``, ``filler``, ``own_text``, ``phrasing``, ``head``.
+    rival
+        Another method, such as ``YaRN(4)``, that is asked for the same pass keys in the blindfold's place.
 
     Returns
     -------
@@ -195,12 +202,14 @@ def lab(
     Raises
     ------
     TypeError
-        If only one of model and tokenizer is given.
+        If only one of model and tokenizer is given, or the rival is no method.
     ValueError
-        If a number is refused; the sentence says what would be right.
+        If a number or the rival is refused; the sentence says what would be right.
     """
     subject = Subject(model, tokenizer)
-    stored = stored_results() if subject.is_demo else None
+    if rival is not None:
+        check_rival(subject, rival)
+    stored = stored_results() if subject.is_demo and rival is None else None
     if stored is not None:
         subject = Subject(context_length=stored.setting.context_length)
     given = {
@@ -210,7 +219,7 @@ def lab(
         "group_size": group_size,
     }
     numbers = {name: number for name, number in given.items() if number is not None}
-    return Lab(subject, stored=stored, numbers=numbers, ask=ask)
+    return Lab(subject, stored=stored, numbers=numbers, ask=ask, rival=rival)
 
 
 def state_for(subject: Subject, stored: Results | None, numbers: Mapping[str, int]) -> LabState:
@@ -235,6 +244,15 @@ def state_for(subject: Subject, stored: Results | None, numbers: Mapping[str, in
     state.set(**{**usual, **numbers})
     state.keep_as_opening()
     return state
+
+
+def check_rival(subject: Subject, rival: Any) -> None:
+    """Refuse what is no method, or cannot be lent to the model."""
+    from selfextend_viz.patch import check_lending
+
+    if not isinstance(rival, Method):
+        raise TypeError(f"rival must be a method such as YaRN(4), not {rival!r} ({type(rival).__name__})")
+    check_lending(subject.load()[0], rival, implementation="auto")
 
 
 def has_page() -> bool:

@@ -156,9 +156,20 @@ def stacked(layout: dict[str, Any], height: int) -> dict[str, Any]:
 
 
 class PasskeyPanel(Panel):
-    """Length x depth maps of the pass key, one a condition, filled cell by cell."""
+    """Length x depth maps of the pass key, one a condition, filled cell by cell.
 
-    def __init__(self, setting: Setting, *, height: int = 240) -> None:
+    Parameters
+    ----------
+    setting
+        The numbers it opens with.
+    height
+        Of the figure, in pixels.
+    beside
+        Label of the condition that stands beside stock and Self-Extend.
+    """
+
+    def __init__(self, setting: Setting, *, height: int = 240, beside: str = BLINDFOLD) -> None:
+        self.beside = beside
         self.rows: dict[tuple[str, int, float], PasskeyRow] = {}
         self.setting = setting
         super().__init__("Live pass key", self._draw(), height=height)
@@ -183,7 +194,7 @@ class PasskeyPanel(Panel):
             reach={str(setting.method): setting.method.capacity(setting.context_length)},
             lengths=grid_lengths(setting.length, setting.context_length),
             depths=DEPTHS,
-            conditions=(STOCK, BLINDFOLD, str(setting.method)),
+            conditions=(STOCK, self.beside, str(setting.method)),
         )
 
     def fit(self, layout: dict[str, Any]) -> dict[str, Any]:
@@ -197,6 +208,8 @@ class PasskeyPanel(Panel):
         for note in kept["annotations"]:
             if note["text"] == f"<b>{self.setting.method}</b>":
                 note["text"] = "<b>Self-Extend</b>"
+            elif note["text"] == f"<b>{self.beside}</b>":
+                note["text"] = f"<b>{name_of(self.beside)}</b>"
         return kept
 
     def table(self) -> Table:
@@ -216,9 +229,18 @@ class PasskeyPanel(Panel):
         where = "Past L" if past else "Within L"
         shares = [
             f"{name} finds <b>{share_of(past or self.rows.values(), label)}</b>"
-            for name, label in (("stock", STOCK), ("blindfold", BLINDFOLD), ("Self-Extend", str(self.setting.method)))
+            for name, label in (
+                ("stock", STOCK),
+                (name_of(self.beside), self.beside),
+                ("Self-Extend", str(self.setting.method)),
+            )
         ]
         return f"{where}, {', '.join(shares)} of the keys in the same prompts."
+
+
+def name_of(label: str) -> str:
+    """A condition's name without its parameters, for which there is no room."""
+    return label.partition("(")[0]
 
 
 def share_of(rows: Iterable[PasskeyRow], label: str) -> str:

@@ -53,7 +53,7 @@ class ModelSide:
         self.resting = False
         self.strip = Strip(state)
         self.divergence = DivergencePanel(self.setting, height=height)
-        self.passkey = PasskeyPanel(self.setting, height=height)
+        self.passkey = PasskeyPanel(self.setting, height=height, beside=str(work.beside))
 
     @property
     def setting(self) -> Setting:

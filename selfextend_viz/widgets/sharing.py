@@ -11,12 +11,14 @@ from selfextend_viz.widgets.controls import LabState
 from selfextend_viz.widgets.question import Question, QuestionState
 
 
-def call_for(state: LabState, asked: Question, *, with_model: bool) -> str:
+def call_for(state: LabState, asked: Question, *, with_model: bool, rival: Any = None) -> str:
     """The call of `lab` that opens with these numbers and this question."""
     parts = ["model", "tokenizer"] if with_model else []
     if state.formula_only:
         parts.append(f"context_length={state.context_length}")
     parts += [f"{name}={getattr(state, name)}" for name in ("length", "group_size", "neighbor_window")]
+    if rival is not None:
+        parts.append(f"rival={rival!r}")
     if changed := changes_of(asked):
         parts.append(f"ask={changed}")
     return f"lab({', '.join(parts)})"
@@ -32,8 +34,8 @@ def changes_of(asked: Question) -> dict[str, Any]:
 class ShareBox(ipywidgets.HBox):
     """The call beside a button that copies it; the companion script copies, since only the browser can."""
 
-    def __init__(self, state: LabState, question: QuestionState, *, with_model: bool) -> None:
-        self._state, self._question, self._with_model = state, question, with_model
+    def __init__(self, state: LabState, question: QuestionState, *, with_model: bool, rival: Any = None) -> None:
+        self._state, self._question, self._with_model, self._rival = state, question, with_model, rival
         self.call = ipywidgets.Text(tooltip="The Python call that opens the lab like this")
         self.call.add_class("sv-call")
         self.copy = ipywidgets.Button(
@@ -47,4 +49,4 @@ class ShareBox(ipywidgets.HBox):
         self._write(None)
 
     def _write(self, change: Any) -> None:
-        self.call.value = call_for(self._state, self._question.asked, with_model=self._with_model)
+        self.call.value = call_for(self._state, self._question.asked, with_model=self._with_model, rival=self._rival)

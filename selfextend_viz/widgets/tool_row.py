@@ -38,11 +38,12 @@ class ToolRow(ipywidgets.VBox):
         *,
         words: ipywidgets.Widget,
         is_demo: bool,
+        rival: Any = None,
         on_reset: Callable[[], None],
         on_tables: Callable[[bool], None],
     ) -> None:
         self.story = Story(state, question, on_close=self._story_ended)
-        self.share_box = ShareBox(state, question, with_model=not is_demo)
+        self.share_box = ShareBox(state, question, with_model=not is_demo, rival=rival)
         self.share_box.layout.display = "none"
         home = "The demo model" if is_demo else "Your model"
         self.presets = PresetMenu(state, home=f"{home}, as the lab opened", on_home=on_reset)

@@ -10,6 +10,7 @@ from threading import RLock
 from typing import Any
 
 from selfextend_viz.experiments.rows import BLINDFOLD, STOCK, HeadRow, LogitRow, OutputRow, PasskeyRow
+from selfextend_viz.positions import Method
 from selfextend_viz.sweeps.fingerprint import weights_fingerprint
 from selfextend_viz.widgets.controls import geometric_stops
 from selfextend_viz.widgets.interruption import interruptible
@@ -102,6 +103,8 @@ class LabWork:
         The pass-key task of the grid (see `selfextend_viz.passkey`).
     trials
         Prompts per cell of the grid.
+    beside
+        What the grid asks beside stock and Self-Extend, as a condition of `selfextend_viz.passkey`.
 
     Attributes
     ----------
@@ -109,8 +112,10 @@ class LabWork:
         Asked before each layer of a forward; once it says no, the step under way is left.
     """
 
-    def __init__(self, subject: Subject, *, task: str = "paper", trials: int = 4, seed: int = 0) -> None:
-        self.subject = subject
+    def __init__(
+        self, subject: Subject, *, task: str = "paper", trials: int = 4, seed: int = 0, beside: str | Method = BLINDFOLD
+    ) -> None:
+        self.subject, self.beside = subject, beside
         self.task, self.trials, self.seed = task, trials, seed
         self.wanted: Callable[[], bool] = lambda: True
         self.memory: dict[Hashable, Any] = {}
@@ -155,7 +160,7 @@ class LabWork:
         """The grid's cells, quickest first, Self-Extend's before the two it is compared with."""
         for length in grid_lengths(setting.length, setting.context_length):
             for depth in DEPTHS:
-                for condition in (setting.method, STOCK, BLINDFOLD):
+                for condition in (setting.method, STOCK, self.beside):
                     yield Step(
                         "cell",
                         str(condition),
