@@ -41,8 +41,9 @@ def ray():
     """A cluster of two workers, gone with its processes at the end."""
     ray = pytest.importorskip("ray")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    before = set(psutil.Process().children(recursive=True))  # a browser, where its tests ran first
     ray.init(address="local", num_cpus=2, include_dashboard=False, object_store_memory=MEMORY, log_to_driver=False)
-    processes = psutil.Process().children(recursive=True)
+    processes = set(psutil.Process().children(recursive=True)) - before
     yield ray
     ray.shutdown()
     with warnings.catch_warnings():
