@@ -87,6 +87,11 @@ class LabPage:
         assert self.ask("repr(app.worker.error)") == "None"
         self.until(lambda: not any("stale" in stamp for stamp in self.stamps().values()))
 
+    def rest(self, seconds: float = 180) -> None:
+        """Wait until the page stands still: no progress is shown and nothing is dimmed as stale."""
+        moving = self.page.locator(".sv-lab :is(.sv-progress, .sv-dim)").filter(visible=True)
+        self.until(lambda: not moving.count(), seconds)
+
     def until(self, condition: Callable[[], Any], seconds: float = 30) -> None:
         """Wait for `condition`, looking four times a second."""
         for _ in range(int(seconds * 4)):
