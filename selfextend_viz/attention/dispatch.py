@@ -26,6 +26,7 @@ from selfextend_viz.attention.flash import (
 from selfextend_viz.attention.fused import FusedUnavailableError, fused_attention, fused_probe, fused_refusal
 from selfextend_viz.attention.kernels import HALF
 from selfextend_viz.attention.logits import Rotate
+from selfextend_viz.attention.lone_query import is_lone
 from selfextend_viz.attention.slots import Slots
 from selfextend_viz.positions import Band
 
@@ -229,6 +230,8 @@ def _how(query: Tensor, softcap: float | None, *, gradients: bool) -> str:
         backward, _ = backward_kernel_for(query, softcap=softcap)
         assert backward is not None
         how += f", and back through {backward.name}"
+    elif is_lone(query[:, :, :1]):
+        how += "; a lone query in one softmax"
     return f"{how}."
 
 

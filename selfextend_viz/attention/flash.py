@@ -19,6 +19,7 @@ from selfextend_viz.attention.backward_kernels import backward_kernel_for
 from selfextend_viz.attention.flash_attn_kernels import FLASH_ATTN
 from selfextend_viz.attention.kernels import TORCH_KERNELS, Kernel, first_fitting, refusal_of, slanted_mask
 from selfextend_viz.attention.logits import Rotate
+from selfextend_viz.attention.lone_query import is_lone, lone_query_attention
 from selfextend_viz.attention.merge import Merged, fold
 from selfextend_viz.attention.plan import reached, tile_plan
 from selfextend_viz.attention.slots import Slots
@@ -84,6 +85,8 @@ def flash_attention(
             call = Differentiable(tuple(bands), slots, merge, tile, MOST_FOLDED)
             return differentiable_attention(call, value, sinks, kept)
         pairs = (pair for pair in kept)
+    if is_lone(query):
+        return lone_query_attention(value, pairs, bands, slots=slots, scale=scale, softcap=softcap, sinks=sinks)
     return merge(value, pairs).finish(sinks=sinks, dtype=query.dtype)
 
 
