@@ -40,6 +40,8 @@ WIDEST = 780
 """Pixels of a PNG; GitHub shows a notebook no wider."""
 SECONDS = 180
 PLOTLY, PNG, WIDGET = "application/vnd.plotly.v1+json", "image/png", "application/vnd.jupyter.widget-view+json"
+COLAB = "colab"
+"""Tag of the cell that `colab.py` writes: it does nothing here, is not run, and is no part of what ran."""
 RAN = "ran"
 """Key of the notebook's metadata that tells which code its outputs come from."""
 SNAPSHOTS = """
@@ -72,6 +74,7 @@ def execute(path: Path) -> NotebookNode:
         kernel_name="python3",
         record_timing=False,
         store_widget_state=False,
+        skip_cells_with_tag=COLAB,
         resources={"metadata": {"path": str(path.parent)}},
     )
     client.execute()
@@ -91,8 +94,9 @@ def execute(path: Path) -> NotebookNode:
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    """The cells that run."""
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+    """The cells that run here."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return [cell for cell in cells if COLAB not in cell.metadata.get("tags", ())]
 
 
 def code_digest(notebook: NotebookNode) -> str:
