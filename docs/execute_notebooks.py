@@ -48,11 +48,17 @@ SNAPSHOTS = """
 from IPython import get_ipython
 from ipywidgets import DOMWidget
 
-get_ipython().display_formatter.mimebundle_formatter.for_type(
-    DOMWidget, lambda shown, **_: shown.snapshot()._repr_mimebundle_() if hasattr(shown, "snapshot") else None
-)
+def _kept(shown, **_):
+    if not hasattr(shown, "snapshot"):
+        return None
+    if hasattr(shown, "worker"):
+        shown.worker.wait(120)
+    return shown.snapshot()._repr_mimebundle_()
+
+get_ipython().display_formatter.mimebundle_formatter.for_type(DOMWidget, _kept)
 """
-"""Runs before a notebook's own cells: widgets need a kernel, so the snapshots that they can make are kept instead."""
+"""Runs before a notebook's own cells: widgets need a kernel, so the snapshots that they can make are kept instead,
+with the answers of the model that are on their way."""
 
 
 def execute(path: Path) -> NotebookNode:
