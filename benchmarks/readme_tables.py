@@ -193,7 +193,10 @@ def course(_: Row) -> str:
         if title is None or question is None:
             raise ValueError(f"{path.name} must open with a title and **The question: ...?**")
         asked = " ".join(question[1].split())
-        lines.append(f"- {path.name[:2]} [{title[1]}](notebooks/{path.name}): {asked[:1].upper()}{asked[1:]}")
+        badge = re.search(r"\[!\[Open in Colab\]\(.*?\)\]\(.*?\)", opening)  # docs/colab.py put it there
+        shown = badge[0].replace("(images/", "(notebooks/images/") if badge else ""
+        line = f"- {path.name[:2]} [{title[1]}](notebooks/{path.name}): {asked[:1].upper()}{asked[1:]} {shown}"
+        lines.append(line.rstrip())
     return "\n".join(lines)
 
 

@@ -21,7 +21,7 @@ import selfextend_viz as sv
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "build" / "site-source"
 DOCUMENTS = (
-    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "docs/images"),
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "docs/images", "notebooks/images"),
     *(f"docs/{name}.md" for name in ("methods", "evaluation", "large-models", "cluster", "corner-cases")),
 )
 SHOW = "selfextend_viz/widgets/stored/show.html"

@@ -40,17 +40,25 @@ WIDEST = 780
 """Pixels of a PNG; GitHub shows a notebook no wider."""
 SECONDS = 180
 PLOTLY, PNG, WIDGET = "application/vnd.plotly.v1+json", "image/png", "application/vnd.jupyter.widget-view+json"
+COLAB = "colab"
+"""Tag of the cell that `colab.py` writes: it does nothing here, is not run, and is no part of what ran."""
 RAN = "ran"
 """Key of the notebook's metadata that tells which code its outputs come from."""
 SNAPSHOTS = """
 from IPython import get_ipython
 from ipywidgets import DOMWidget
 
-get_ipython().display_formatter.mimebundle_formatter.for_type(
-    DOMWidget, lambda shown, **_: shown.snapshot()._repr_mimebundle_() if hasattr(shown, "snapshot") else None
-)
+def _kept(shown, **_):
+    if not hasattr(shown, "snapshot"):
+        return None
+    if hasattr(shown, "worker"):
+        shown.worker.wait(120)
+    return shown.snapshot()._repr_mimebundle_()
+
+get_ipython().display_formatter.mimebundle_formatter.for_type(DOMWidget, _kept)
 """
-"""Runs before a notebook's own cells: widgets need a kernel, so the snapshots that they can make are kept instead."""
+"""Runs before a notebook's own cells: widgets need a kernel, so the snapshots that they can make are kept instead,
+with the answers of the model that are on their way."""
 
 
 def execute(path: Path) -> NotebookNode:
@@ -72,6 +80,7 @@ def execute(path: Path) -> NotebookNode:
         kernel_name="python3",
         record_timing=False,
         store_widget_state=False,
+        skip_cells_with_tag=COLAB,
         resources={"metadata": {"path": str(path.parent)}},
     )
     client.execute()
@@ -91,8 +100,9 @@ def execute(path: Path) -> NotebookNode:
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    """The cells that run."""
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+    """The cells that run here."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return [cell for cell in cells if COLAB not in cell.metadata.get("tags", ())]
 
 
 def code_digest(notebook: NotebookNode) -> str:

@@ -252,7 +252,7 @@ def test_every_question_and_exercise_is_asked_in_a_notebook():
 
 def test_links_between_notebooks_lead_to_lessons_of_the_course():
     for link in re.findall(r"\]\((?!https://)([^)]+)\)", sources("markdown")):
-        assert re.fullmatch(r"(0[0-9]|1[0-3]|A1)_\w+\.ipynb|solutions/lesson_\w+\.py", link)
+        assert re.fullmatch(r"(0[0-9]|1[0-3]|A1)_\w+\.ipynb|solutions/lesson_\w+\.py|images/colab\.svg", link)
 
 
 def test_stored_tables_are_read_and_summed():

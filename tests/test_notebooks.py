@@ -80,6 +80,34 @@ def test_a_warning_may_not_be_committed():
         executing.kept(output, 3, Path("one.ipynb"))
 
 
+ASKING = """
+from ipywidgets import DOMWidget
+
+class Shown:
+    def _repr_mimebundle_(self):
+        return {"text/plain": Asking.words}
+
+class Asking(DOMWidget):
+    words = "empty"
+    @property
+    def worker(self):
+        return self
+    def wait(self, seconds):
+        Asking.words = "answered"
+        return True
+    def snapshot(self):
+        return Shown()
+
+Asking()"""
+
+
+def test_an_explorer_is_kept_with_the_answers_that_it_was_waiting_for(tmp_path):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(ASKING)])
+    nbformat.write(notebook, tmp_path / "one.ipynb")
+    (cell,) = executing.execute(tmp_path / "one.ipynb").cells
+    assert [output.data for output in cell.outputs] == [{"text/plain": "answered"}]
+
+
 def test_a_figure_gets_a_picture_and_words_beside_its_data():
     pytest.importorskip("kaleido")
     if not executing.browser_found():
@@ -94,7 +122,8 @@ def test_a_figure_gets_a_picture_and_words_beside_its_data():
 
 def test_the_lab_notebook_shows_the_lab_and_tells_of_the_plain_figure():
     (path,) = [path for path in NOTEBOOKS if path.stem == "00_lab"]
-    title, opened, kept = nbformat.read(path, as_version=4).cells
+    cells = nbformat.read(path, as_version=4).cells
+    title, opened, kept = [cell for cell in cells if "colab" not in cell.metadata.get("tags", ())]
     assert title.cell_type == kept.cell_type == "markdown"
     assert opened.cell_type == "code"
     assert "app = lab()" in opened.source

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -389,6 +390,27 @@ def test_passkey_figure() -> None:
     assert list(named(figure, "stock L").x) == [0.5, 0.5]
     assert list(named(figure, f"{LABEL} reach").x) == [1.5, 1.5] and not named(figure, "stock reach").x
     assert figure.layout.title.text == f"Pass keys found beyond L = 16: stock 1 of 4, {LABEL} 3 of 4"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"SelfExtend(G={size}, w_n=80)" for size in (3, 4, 5, 10)],
+        ["stock", "blindfold", "truncate", "no_needle", "SelfExtend(G=8, w_n=80)"],
+        ["stock", "PositionInterpolation(8)", "StreamingLLM(sinks=4, window=316)", "SelfExtend(G=19, w_n=80)"] * 2,
+    ],
+)
+def test_names_over_maps_keep_clear_of_each_other(names: list[str]) -> None:
+    names = list(dict.fromkeys(names))
+    figure = plot_passkey([passkey_row(name, 32, 0.0, 2) for name in names], context_length=L)
+    bold = [note for note in figure.layout.annotations if note.text.startswith("<b>")]
+    assert [re.sub(r"</?b>|<br>| ", "", note.text) for note in bold] == [name.replace(" ", "") for name in names]
+    starts = [figure.layout[f"xaxis{number or ''}"].domain[0] for number in (0, *range(2, len(names) + 1))]
+    for note, here, following in zip(bold[:-1], starts[:-1], starts[1:], strict=True):
+        longest = max(len(line) for line in re.sub("</?b>", "", note.text).split("<br>"))
+        wide = longest * 8.3 * (note.font.size or 13) / 13  # a bold letter of 13 pixels
+        assert here * 700 + wide < following * 700, note.text
+        assert len(figure.layout.title.text) <= 110
 
 
 def test_a_grid_to_come_is_all_pending() -> None:

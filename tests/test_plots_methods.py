@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -357,6 +358,19 @@ class TestMassOutside:
         assert dict(zip(ticks.y, ticks.x, strict=True)) == {"stock": 0.25, str(SE): 0.0, "NTKAware(4)": 0.1}
         assert list(short.text) == ["20% at 32", "0 at 32", "under 0.1% at 32"]
         assert "divided by 3.2" in short.customdata[2]
+
+    @pytest.mark.parametrize("uniform", [0.0, 0.11, 0.19, 0.2, 0.21, 0.25, 0.3, 0.5, 0.9])
+    def test_no_tick_crosses_a_number(self, uniform):
+        figure = plot_mass_outside([replace(MASSES[0], uniform=uniform), *MASSES[1:]])
+        bars, ticks = named(figure, "N = 32"), named(figure, "N = 32 uniform")
+        letter = 6.4 / 500 * figure.layout.xaxis.range[1]
+        for bar, tick, number, place, moved in zip(
+            bars.x, ticks.x, bars.text, bars.textposition, ticks.text, strict=True
+        ):
+            assert (place, moved) in (("outside", ""), ("none", number))
+            if place == "outside":
+                assert not bar < tick < bar + len(number) * letter
+        assert ticks.textposition == "middle right"
 
     def test_the_title_is_of_the_longest_length(self):
         words = plot_mass_outside(MASSES).layout.title.text

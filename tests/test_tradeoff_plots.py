@@ -107,6 +107,21 @@ def test_the_line_of_the_reach_parts_settings_as_the_formula_does():
             assert inside_trained_region(setting, L, length)
 
 
+@pytest.mark.parametrize("windows", [(8, 16), (4, 8, 16, 32), (4, 8, 12, 16, 20, 24, 32, 40)])
+@pytest.mark.parametrize("length", [96, 128, 150, 200, 300, 450])
+def test_labels_on_the_worst_depth_map_cover_no_count(windows, length):
+    settings = [SelfExtend(size, window) for size, window in itertools.product((2, 3, 4, 6, 8), windows)]
+    figure = plot_worst_depth([], length, context_length=L, settings=settings)
+    height = figure.layout.height - figure.layout.margin.t - 56
+    pixels = height / len(windows)
+    for note in figure.layout.annotations:
+        if note.text in (f"N = {length:,} fits →", "authors' rule"):
+            at = note.y * pixels + (note.yshift or 0)
+            low, high = {"top": (at - 22, at), "middle": (at - 11, at + 11)}[note.yanchor]
+            for row in range(len(windows)):
+                assert high < row * pixels - 8 or low > row * pixels + 8, (note.text, note.y)
+
+
 def test_other_lengths_of_the_sweep_have_lines_of_their_own():
     rows = [*keys(A, 128, 8), *keys(B, 128, 8), *keys(C, 200, 8)]
     thin = named(plot_worst_depth(rows, 128, context_length=L), "isolines")

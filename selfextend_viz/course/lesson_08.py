@@ -5,7 +5,7 @@ from selfextend_viz.course.questions import Question
 QUESTIONS = (
     Question(
         id="08.1",
-        text="A model's perplexity stays flat up to 3 L. Does it use the text beyond L?",
+        text="A model's perplexity stays flat up to 4 L. Does it use the text beyond L?",
         choices={
             "a": "yes: if it were lost, perplexity would rise",
             "b": "that cannot be said: a model that sees only the last L tokens has a flat perplexity, too",

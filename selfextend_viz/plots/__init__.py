@@ -18,7 +18,8 @@ from selfextend_viz.plots.outlier_grid import OutlierGrid, outlier_grid, plot_ou
 from selfextend_viz.plots.pair_angles import PairAngles, pair_angles, pair_sentence
 from selfextend_viz.plots.pair_logits import plot_pair_logits
 from selfextend_viz.plots.paired_losses import plot_paired_losses
-from selfextend_viz.plots.passkey import PasskeyMap, passkey_maps, plot_passkey
+from selfextend_viz.plots.passkey import plot_passkey
+from selfextend_viz.plots.passkey_grid import PasskeyMap, passkey_maps
 from selfextend_viz.plots.perplexity import LossCurve, loss_curves, plot_perplexity
 from selfextend_viz.plots.position_losses import plot_position_losses
 from selfextend_viz.plots.position_map import PositionMap, explain_pair, plot_position_map, position_map

@@ -8,7 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from selfextend_viz.experiments.rows import PasskeyRow, wilson_interval
-from selfextend_viz.plots.passkey import PasskeyMap, passkey_maps
+from selfextend_viz.plots.passkey_grid import PasskeyMap, passkey_maps
 from selfextend_viz.plots.theme import CELL_INK, FAILING_TO_RIGHT, INK, dress, label
 from selfextend_viz.positions import whole_number
 from selfextend_viz.sweeps.rows import CellRow

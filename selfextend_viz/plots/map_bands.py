@@ -59,10 +59,7 @@ def map_state(
     TypeError, ValueError
         If a number is not whole or out of range, or a band narrows its interval by a predicate.
     """
-    tokens = drawn_tokens(length, max_cells)
-    limit = None if context_length is None else whole_number("context_length", context_length)
-    if row is not None and whole_number("row", row, at_least=0) >= length:
-        raise ValueError(f"row {row} lies outside the {length} tokens; use one of 0 to {length - 1}")
+    tokens, limit = drawn_and_trained(length, context_length, row, max_cells)
     if column is not None and (row is None or whole_number("column", column, at_least=0) > row):
         raise ValueError(f"column {column} is not seen from row {row}; use a row, and a column of 0 to the row")
     return {
@@ -88,6 +85,23 @@ def drawn_tokens(length: int, max_cells: int) -> NDArray[np.int64]:
     """
     cells = min(whole_number("length", length), whole_number("max_cells", max_cells, at_least=2))
     return np.linspace(0, length - 1, cells).round().astype(np.int64)
+
+
+def drawn_and_trained(
+    length: int, context_length: int | None, row: int | None, max_cells: int
+) -> tuple[NDArray[np.int64], int | None]:
+    """The true positions that a map shows, and L, once these numbers and the row pointed out are known to be right.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is not whole or out of range.
+    """
+    tokens = drawn_tokens(length, max_cells)
+    limit = None if context_length is None else whole_number("context_length", context_length)
+    if row is not None and whole_number("row", row, at_least=0) >= length:
+        raise ValueError(f"row {row} lies outside the {length} tokens; use one of 0 to {length - 1}")
+    return tokens, limit
 
 
 def band_words(method: Method, number: int) -> tuple[str, str]:

@@ -13,6 +13,8 @@ from selfextend_viz.plots.theme import INK, condition_styles, dress, faded
 HEAD, FOOT, BAR, GAP = 108, 56, 17, 12
 """Pixels over the bars, under them, of a bar, and between two conditions."""
 PALEST = 0.35
+AXIS, CHARACTER = 440, 6.6
+"""Pixels of the axis where the names take much of a page, and of a letter of the numbers."""
 
 
 def plot_mass_outside(rows: Iterable[MassRow]) -> go.Figure:
@@ -39,12 +41,13 @@ def plot_mass_outside(rows: Iterable[MassRow]) -> go.Figure:
         raise ValueError("0 rows of attention mass; give at least one")
     conditions = list(dict.fromkeys(condition for condition, _ in cells))
     lengths = sorted({length for _, length in cells})
+    most = max(max(row.outside, row.uniform) for row in cells.values())
+    end = min(1.12, 1.15 * max(most, 0.01))
     figure = go.Figure()
     for number, length in enumerate(lengths):
         shown = [cells[condition, length] for condition in conditions if (condition, length) in cells]
         strength = 1 if len(lengths) == 1 else PALEST + (1 - PALEST) * number / (len(lengths) - 1)
-        figure.add_traces(_traces(shown, f"N = {length:,}", strength, conditions))
-    most = max(max(row.outside, row.uniform) for row in cells.values())
+        figure.add_traces(_traces(shown, f"N = {length:,}", strength, conditions, end))
     figure.update_layout(
         barmode="group",
         scattermode="group",
@@ -52,7 +55,7 @@ def plot_mass_outside(rows: Iterable[MassRow]) -> go.Figure:
         scattergap=GAP / (GAP + BAR * len(lengths)),
         xaxis={
             "title": {"text": "attention mass told L or more"},
-            "range": [0, min(1.12, 1.15 * max(most, 0.01))],
+            "range": [0, end],
             "tickformat": ".0%" if most >= 0.05 else ".2%",
         },
         yaxis={
@@ -65,11 +68,14 @@ def plot_mass_outside(rows: Iterable[MassRow]) -> go.Figure:
     )
     title, subtitle = _words(cells, conditions, lengths)
     height = HEAD + FOOT + max(3, len(conditions)) * (GAP + BAR * len(lengths))
-    return dress(figure, title=title, subtitle=subtitle, height=height).update_layout(margin={"t": HEAD, "b": FOOT})
+    return dress(figure, title=title, subtitle=subtitle, height=height).update_layout(
+        margin={"t": HEAD, "b": FOOT, "r": 40}
+    )
 
 
-def _traces(rows: list[MassRow], name: str, strength: float, conditions: list[str]) -> list[Any]:
+def _traces(rows: list[MassRow], name: str, strength: float, conditions: list[str], end: float) -> list[Any]:
     styles = condition_styles(conditions)
+    crossed = [row.outside < row.uniform <= row.outside + _width(row, end) for row in rows]
     shared: dict[str, Any] = {
         "y": [row.condition for row in rows],
         "offsetgroup": name,
@@ -82,8 +88,8 @@ def _traces(rows: list[MassRow], name: str, strength: float, conditions: list[st
         x=[row.outside for row in rows],
         orientation="h",
         marker={"color": [faded(styles[row.condition].color, round(strength, 3)) for row in rows]},
-        text=[f"{_percent(row.outside)} at {row.length:,}" for row in rows],
-        textposition="outside",
+        text=[_number(row) for row in rows],
+        textposition=["none" if behind else "outside" for behind in crossed],
         textfont={"size": 11, "color": INK},
         cliponaxis=False,
         **shared,
@@ -92,12 +98,24 @@ def _traces(rows: list[MassRow], name: str, strength: float, conditions: list[st
         name=f"{name} uniform",
         x=[row.uniform for row in rows],
         orientation="h",
-        mode="markers",
+        mode="markers+text",
+        text=[_number(row) if behind else "" for row, behind in zip(rows, crossed, strict=True)],
+        textposition="middle right",
+        textfont={"size": 11, "color": INK},
         marker={"symbol": "line-ns", "size": 11, "color": INK, "line": {"width": 3, "color": INK}},
         cliponaxis=False,
         **shared,
     )
     return [bars, ticks]
+
+
+def _number(row: MassRow) -> str:
+    return f"{_percent(row.outside)} at {row.length:,}"
+
+
+def _width(row: MassRow, end: float) -> float:
+    """How far the number at a bar's end goes along the axis; where the tick would cross it, it stands behind that."""
+    return (len(_number(row)) * CHARACTER + 8) / AXIS * end
 
 
 def _details(row: MassRow) -> str:

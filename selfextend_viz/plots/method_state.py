@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from selfextend_viz.plots.map_bands import drawn_tokens, panel_bands
+from selfextend_viz.plots.map_bands import drawn_and_trained, drawn_tokens, panel_bands
 from selfextend_viz.plots.told_distances import blank, method_name, slowing, told_distances
 from selfextend_viz.positions import Method, whole_number
 
@@ -41,10 +41,7 @@ def methods_state(
     TypeError, ValueError
         If a number is not whole or out of range, or a method needs an L that is missing.
     """
-    tokens = drawn_tokens(length, max_cells)
-    limit = None if context_length is None else whole_number("context_length", context_length)
-    if row is not None and whole_number("row", row, at_least=0) >= length:
-        raise ValueError(f"row {row} lies outside the {length} tokens; use one of 0 to {length - 1}")
+    tokens, limit = drawn_and_trained(length, context_length, row, max_cells)
     panels = []
     for method in (first, second):
         bands, name = panel_bands(method, length, tokens), method_name(method)

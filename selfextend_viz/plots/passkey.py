@@ -3,99 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
-from numpy.typing import NDArray
 
 from selfextend_viz.experiments.rows import PasskeyRow
+from selfextend_viz.plots.passkey_grid import PasskeyMap, passkey_maps
 from selfextend_viz.plots.theme import CELL_INK, FAILING_TO_RIGHT, INK, dress, label
 from selfextend_viz.positions import whole_number
 
 GAP = 0.035
+PANELS, CHARACTER, NAME_SIZE, SMALLEST = 700, 8.4, 13, 9
+"""Pixels that the maps share in a notebook, pixels of a bold letter, and the sizes of a name's letters."""
+LONGEST = 90
+"""Letters that a title has room for."""
+MANY = 5
+"""So many maps side by side leave no room for words under each."""
 LABEL_COLUMNS = 3
 """Two labels over a map need this many columns between them."""
-
-
-@dataclass(frozen=True)
-class PasskeyMap:
-    """One condition's grid, depths as rows and lengths as columns.
-
-    Attributes
-    ----------
-    name
-        The condition's label, with the task where several tasks are shown.
-    lengths, depths
-        The whole grid, cells still to come included.
-    accuracy
-        Share of exact answers, object ``[depths, lengths]``, ``None`` where a cell is pending.
-    counts, details
-        ``"k/n"`` for the cell and a hover text with Wilson's interval, object ``[depths, lengths]``, ``""`` and
-        ``"pending"`` where a cell is pending.
-    """
-
-    name: str
-    lengths: tuple[int, ...]
-    depths: tuple[float, ...]
-    accuracy: NDArray[np.object_]
-    counts: NDArray[np.object_]
-    details: NDArray[np.object_]
-
-    @property
-    def pending(self) -> tuple[tuple[int, float], ...]:
-        """The (length, depth) cells without a result."""
-        rows, columns = np.nonzero(self.counts == "")
-        return tuple((self.lengths[column], self.depths[row]) for row, column in zip(rows, columns, strict=True))
-
-
-def passkey_maps(
-    rows: Iterable[PasskeyRow],
-    *,
-    lengths: Sequence[int] = (),
-    depths: Sequence[float] = (),
-    conditions: Sequence[str] = (),
-) -> list[PasskeyMap]:
-    """Arrange rows into one grid for each condition (and task); of two rows for one cell the later one counts.
-
-    Parameters
-    ----------
-    rows
-        Results so far, in any order.
-    lengths, depths, conditions
-        What is still to come: these cells are in the grid, pending, before their rows are.
-    """
-    rows = list(rows)
-    tasks = list(dict.fromkeys(row.task for row in rows))
-    all_lengths = tuple(sorted({*lengths, *(row.length for row in rows)}))
-    all_depths = tuple(sorted({*depths, *(row.depth for row in rows)}))
-    all_conditions = list(dict.fromkeys([*conditions, *(row.condition for row in rows)]))
-    return [
-        _one_map(
-            condition if len(tasks) < 2 else f"{condition} · {task}",
-            [row for row in rows if row.condition == condition and task in (row.task, "")],
-            all_lengths,
-            all_depths,
-        )
-        for task in (tasks or [""])
-        for condition in all_conditions
-    ]
-
-
-def _one_map(name: str, rows: list[PasskeyRow], lengths: tuple[int, ...], depths: tuple[float, ...]) -> PasskeyMap:
-    shape = (len(depths), len(lengths))
-    accuracy = np.full(shape, None, dtype=object)
-    counts, details = np.full(shape, "", dtype=object), np.full(shape, "pending", dtype=object)
-    for row in rows:
-        cell = depths.index(row.depth), lengths.index(row.length)
-        accuracy[cell] = row.accuracy
-        counts[cell] = f"{row.exact}/{row.trials}"
-        details[cell] = (
-            f"{row.exact} of {row.trials} exact: {row.accuracy:.2f} (95% {row.low:.2f} to {row.high:.2f})"
-            f"<br>mean log-probability {row.log_probability:.2f} a digit"
-        )
-    return PasskeyMap(name, lengths, depths, accuracy, counts, details)
 
 
 def plot_passkey(
@@ -137,6 +63,7 @@ def plot_passkey(
     if context_length is not None:
         whole_number("context_length", context_length)
     figure = go.Figure(layout={"coloraxis": _color_axis(), **_axes(maps)})
+    room = int(PANELS * (1 + GAP) / len(maps) / CHARACTER) - 1
     annotations = []
     for number, data in enumerate(maps, start=1):
         axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"} if number > 1 else {"xaxis": "x", "yaxis": "y"}
@@ -149,7 +76,7 @@ def plot_passkey(
                 _line(f"{data.name} reach", data, extent, "dash", axes),
             ]
         )
-        annotations += _labels(data, axes, context_length, extent)
+        annotations += [_name(data.name, axes, room), *_labels(data, axes, context_length, extent)]
     figure.update_layout(annotations=annotations)
     return dress(figure, title=_finding(maps, context_length), height=_height(maps[0]))
 
@@ -207,15 +134,34 @@ def _line(name: str, data: PasskeyMap, limit: int | None, dash: str, axes: dict[
     )
 
 
+def _name(name: str, axes: dict[str, str], room: int) -> dict[str, Any]:
+    """A condition's name over its map, in lines of `room` letters, so that it keeps clear of the next one's."""
+    lines = [name]
+    if len(name) > room:
+        head, bracket, numbers = name.partition("(")
+        lines = [line for part in (head, bracket + numbers) for line in wrap(part, room, break_long_words=False)]
+    longest = max(map(len, lines))
+    small: dict[str, Any] = {"font": {"size": max(SMALLEST, NAME_SIZE * room / longest)}} if longest > room else {}
+    where: dict[str, Any] = {
+        "xref": f"{axes['xaxis']} domain",
+        "yref": f"{axes['yaxis']} domain",
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "align": "left",
+    }
+    return label(f"<b>{'<br>'.join(lines)}</b>", x=0, y=1, yshift=20, **where, **small)
+
+
 def _labels(data: PasskeyMap, axes: dict[str, str], context_length: int | None, reach: int | None) -> list[Any]:
-    x, y = axes["xaxis"], f"{axes['yaxis']} domain"
-    found = [
-        label(f"<b>{data.name}</b>", x=0, y=1, xref=f"{x} domain", yref=y, xanchor="left", yanchor="bottom", yshift=20)
+    above: dict[str, Any] = {
+        "xref": axes["xaxis"],
+        "yref": f"{axes['yaxis']} domain",
+        "yanchor": "bottom",
+        "font": {"size": 12},
+    }
+    return [
+        label(words, x=place, y=1, xanchor=side, **above) for words, place, side in _limits(data, context_length, reach)
     ]
-    above: dict[str, Any] = {"xref": x, "yref": y, "y": 1, "yanchor": "bottom", "font": {"size": 12}}
-    for words, place, side in _limits(data, context_length, reach):
-        found.append(label(words, x=place, xanchor=side, **above))
-    return found
 
 
 def _limits(data: PasskeyMap, context_length: int | None, reach: int | None) -> list[tuple[str, float, str]]:
@@ -250,6 +196,9 @@ def _color_axis() -> dict[str, Any]:
             "ticktext": ["none", "half", "all"],
             "thickness": 12,
             "outlinewidth": 0,
+            "ticks": "outside",
+            "ticklen": 3,
+            "tickcolor": INK,
         },
     }
 
@@ -264,7 +213,7 @@ def _axes(maps: list[PasskeyMap]) -> dict[str, Any]:
         layout[f"xaxis{suffix}"] = {
             "domain": [start, start + width],
             "anchor": f"y{suffix}",
-            "title": {"text": "length N (tokens)"},
+            "title": {"text": "length N (tokens)" if len(maps) < MANY else "N (tokens)"},
             "tickvals": list(range(len(data.lengths))),
             "ticktext": [f"{length:,}" for length in data.lengths],
             "range": [-0.5, len(data.lengths) - 0.5],
@@ -287,14 +236,18 @@ def _height(data: PasskeyMap) -> int:
 
 
 def _finding(maps: list[PasskeyMap], context_length: int | None) -> str:
-    """What the finished cells beyond L say, condition by condition; progress while there are none."""
-    found = []
+    """What the finished cells beyond L say, by condition, or the ends of a long list; progress while there are none."""
+    found: dict[str, float] = {}
     for data in maps:
         beyond = [length > (context_length or 0) for length in data.lengths]
         done = [count.split("/") for count in data.counts[:, beyond].ravel().tolist() if count]
         if done:
-            found.append(f"{data.name} {sum(int(k) for k, _ in done)} of {sum(int(n) for _, n in done)}")
+            right, asked = (sum(int(part[side]) for part in done) for side in (0, 1))
+            found[f"{data.name} {right} of {asked}"] = right / asked
     if not found:
         return "Pass key: no result beyond L yet" if context_length else "Pass key: no result yet"
     where = f" beyond L = {context_length:,}" if context_length else ""
-    return f"Pass keys found{where}: {', '.join(found)}"
+    whole = f"Pass keys found{where}: {', '.join(found)}"
+    if len(whole) <= LONGEST or len(found) < 3:
+        return whole
+    return f"Pass keys found{where}: from {min(found, key=found.__getitem__)} to {max(found, key=found.__getitem__)}"

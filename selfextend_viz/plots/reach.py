@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from selfextend_viz.plots.hatching import edges
-from selfextend_viz.plots.theme import METHOD_COLOR, STOCK_COLOR, dress, label
+from selfextend_viz.plots.theme import INK, METHOD_COLOR, STOCK_COLOR, dress, label
 from selfextend_viz.positions import SelfExtend, inside_trained_region, suggest, whole_number
 
 RULE_SHARES = (1 / 2, 2 / 3)
@@ -225,6 +225,9 @@ def _heatmap(data: ReachMap, context_length: int) -> dict[str, Any]:
             "ticktext": [f"{name} = {mark:,}" for name, mark in zip(names, marks, strict=True)],
             "thickness": 12,
             "outlinewidth": 0,
+            "ticks": "outside",
+            "ticklen": 3,
+            "tickcolor": INK,
         },
         hovertemplate="G = %{x}, w_n = %{y}<br>reaches %{customdata:,} tokens<extra></extra>",
     )

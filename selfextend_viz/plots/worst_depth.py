@@ -126,7 +126,7 @@ def plot_worst_depth(
         ],
         layout={"xaxis": _axis(across, "group size G"), "yaxis": _axis(up, "neighbour window w<sub>n</sub>")},
     )
-    figure.update_layout(annotations=[*_labels(figure, length), *isoline_ends(across, up, others, context_length)])
+    figure.update_layout(annotations=[*_labels(figure, up, length), *isoline_ends(across, up, others, context_length)])
     figure.update_layout(margin={"t": 110})
     return dress(figure, title=_finding(data, length), subtitle=_SUBTITLE, height=250 + 62 * max(2, len(data.windows)))
 
@@ -170,6 +170,9 @@ def _heatmap(data: WorstDepthMap) -> go.Heatmap:
             "ticktext": ["none", "half", "all"],
             "thickness": 12,
             "outlinewidth": 0,
+            "ticks": "outside",
+            "ticklen": 3,
+            "tickcolor": INK,
         },
     )
 
@@ -212,8 +215,8 @@ def _frame(across: SettingAxis, up: SettingAxis, choice: SelfExtend | None) -> g
     return go.Scatter(name="choice", x=x, y=y, mode="lines", line=line, hoverinfo="skip", showlegend=False)
 
 
-def _labels(figure: go.Figure, length: int) -> list[dict[str, Any]]:
-    """The reach's line and the rule's band, named on the map where each is highest."""
+def _labels(figure: go.Figure, up: SettingAxis, length: int) -> list[dict[str, Any]]:
+    """The reach's line and the rule's band, named where each is highest, between two rows, clear of their counts."""
     lines = {trace.name: trace for trace in figure.data}
     found = []
     for name, words, side in (("reach", f"N = {length:,} fits →", "left"), ("rule", "authors' rule", "right")):
@@ -222,10 +225,13 @@ def _labels(figure: go.Figure, length: int) -> list[dict[str, Any]]:
             found.append(label("", x=0, y=0))
             continue
         top = max(trace.y)
+        border = min(round(top - 0.5) + 0.5, up.range[1])
+        at_top = border == up.range[1]
         place = [x for x, y in zip(trace.x, trace.y, strict=True) if y == top]
         shift = {"xshift": 6} if side == "left" else {}
         x = min(place) if side == "left" else max(place)
-        found.append(label(words, x=x, y=top, xanchor=side, yanchor="top", yshift=-4, on_map=True, **shift))
+        height = {"yanchor": "top", "yshift": -1} if at_top else {"yanchor": "middle"}
+        found.append(label(words, x=x, y=border, xanchor=side, on_map=True, **height, **shift))
     return found
 
 
