@@ -10,7 +10,7 @@ from torch.utils.benchmark import Timer
 
 __all__ = ["Measured", "in_turns"]
 
-LEAST_ROUNDS, MOST_ROUNDS = 3, 31
+LEAST_ROUNDS, MOST_ROUNDS = 5, 31
 BLOCK_SECONDS = 0.02
 """A measurement repeats a short call until about this long, far above what reading a clock or a device sync costs."""
 
@@ -38,7 +38,8 @@ def in_turns(
     threads
         Torch's threads while it is timed.
     seconds
-        About how long all rounds together may take; three are made however long they take.
+        About how long all rounds together may take; five are made however long they take, since of three one
+        disturbed round decides too much.
 
     Returns
     -------
