@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from warm_kernel import warm_kernel
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -27,12 +28,10 @@ FIGURE = {"data": [], "layout": {"title": {"text": "<b>A &amp; B</b>", "subtitle
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_runs_from_top_to_bottom(path, tmp_path, monkeypatch):
-    monkeypatch.setenv("SELFEXTEND_VIZ_HOME", str(tmp_path))
+def test_it_runs_from_top_to_bottom(path, tmp_path):
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(
-        notebook, timeout=180, kernel_name="python3", resources={"metadata": {"path": path.parent}}
-    ).execute()
+    with warm_kernel(path.parent, SELFEXTEND_VIZ_HOME=str(tmp_path)) as manager:
+        NotebookClient(notebook, timeout=180, km=manager).execute(cleanup_kc=True)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert outputs
     assert not [output for output in outputs if output.output_type == "stream" and output.name == "stderr"]
