@@ -50,7 +50,7 @@ from lab_page import LabPage, open_lab  # noqa: E402
 PACKAGES = ("torch", "jupyterlab", "ipywidgets", "anywidget", "plotly", "playwright")
 DRAWINGS = {
     "position map": (".sv-lab .sv-map", "sv-map-drawn"),
-    "reach": (".sv-lab .sv-card:nth-child(2) .js-plotly-plot", "plotly_afterplot"),
+    "reach": (".sv-lab .sv-card:nth-child(2) .js-plotly-plot", "plotly_relayout"),
 }
 """Where each instant panel draws, and what it fires once it has."""
 QUIET = 700

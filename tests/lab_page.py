@@ -32,7 +32,23 @@ ASK_KERNEL = """async (expression) => {
     return answer.data['text/plain'];
 }"""
 
+SHAPES = """(plot) => {
+    const { shapes = [], xaxis, yaxis } = plot._fullLayout ?? {};
+    return shapes.filter((shape) => shape.visible).map((shape) => {
+        const drawn = plot.querySelector(`.shapelayer .shape-group[data-index="${shape._index}"]`);
+        const box = drawn.querySelector('path').getBBox();
+        return {
+            name: shape.name, xanchor: shape.xanchor, yanchor: shape.yanchor,
+            text: drawn.querySelector('text')?.textContent ?? '',
+            right: box.x + box.width / 2 - xaxis._offset - xaxis.d2p(shape.xanchor),
+            up: yaxis._offset + yaxis.d2p(shape.yanchor) - box.y - box.height / 2,
+        };
+    });
+}"""
+"""Each visible shape as it is drawn, and how many pixels its middle lies to the right of its anchor and above it."""
+
 FIGURES = """() => {
+    const shapesOn = SHAPES;
     const plain = (value) =>
         Array.isArray(value) || ArrayBuffer.isView(value) ? Array.from(value, plain) : (value ?? null);
     return [...document.querySelectorAll('.sv-card .js-plotly-plot')].map((plot) => ({
@@ -41,8 +57,9 @@ FIGURES = """() => {
             name: trace.name, type: trace.type, x: plain(trace.x), y: plain(trace.y), z: plain(trace.z),
             text: plain(trace.text),
         })),
+        shapes: shapesOn(plot),
     }));
-}"""
+}""".replace("SHAPES", SHAPES)
 
 CARDS = """(part) => Object.fromEntries([...document.querySelectorAll('.sv-card')].map((card) =>
     [card.querySelector('.sv-name').textContent, card.querySelector(part)?.textContent ?? '']))"""
@@ -93,26 +110,40 @@ class LabPage:
         self.until(lambda: not moving.count(), seconds)
 
     def until(self, condition: Callable[[], Any], seconds: float = 30) -> None:
-        """Wait for `condition`, looking four times a second."""
-        for _ in range(int(seconds * 4)):
+        """Wait for `condition`, looking ten times a second."""
+        for _ in range(int(seconds * 10)):
             if condition():
                 return
-            self.page.wait_for_timeout(250)
+            self.page.wait_for_timeout(100)
         raise AssertionError(f"not so within {seconds} s; the stamps are {self.stamps()}")
 
     def traces(self, card: str) -> list[Any]:
         """The traces on screen in one card; those of both figures where it has two."""
+        return self.drawn(card, "data")
+
+    def shapes(self, card: str) -> list[Any]:
+        """The shapes on screen in one card: where each is said to be, and how far from there it is drawn."""
+        return self.drawn(card, "shapes")
+
+    def drawn(self, card: str, what: str) -> list[Any]:
+        """The traces or the shapes of a card's figures."""
         shown = self.page.evaluate(FIGURES)
-        return [trace for figure in shown if figure["card"] == card for trace in figure["data"]]
+        return [one for figure in shown if figure["card"] == card for one in figure[what]]
 
     def trace(self, card: str, name: str) -> Any:
         """One trace of a card, by its name; None if it is not there."""
         return next((trace for trace in self.traces(card) if trace["name"] == name), None)
 
     def shows(self, card: str, figure: Any) -> bool:
-        """Whether a card shows every trace of a plain figure, number for number."""
+        """Whether a card shows every trace and every shape of a plain figure, number for number."""
         drawn = [{key: one[key] for key in NUMBERS} for one in self.traces(card)]
-        return all(any(alike(one, numbers_of(trace)) for one in drawn) for trace in figure.data)
+        traces = all(any(alike(one, numbers_of(trace)) for one in drawn) for trace in figure.data)
+        return traces and self.marks(card, figure)
+
+    def marks(self, card: str, figure: Any) -> bool:
+        """Whether a card draws every shape of a plain figure: by its anchor, to the pixel, and with its words."""
+        drawn = {one.pop("name"): one for one in self.shapes(card)}
+        return all(same_mark(drawn.get(shape.name), shape_of(shape)) for shape in figure.layout.shapes)
 
     def told(self, query: int, keys: list[int]) -> list[int | None]:
         """What the method's position map draws for a query and some keys; None where it draws nothing."""
@@ -178,6 +209,28 @@ def numbers_of(trace: Any) -> dict[str, Any]:
     """The name and the numbers of a plotly trace, as a page has them."""
     held = dict.fromkeys(NUMBERS) | {key: trace[key] for key in NUMBERS if key in trace}
     return json.loads(json.dumps(held, cls=PlotlyJSONEncoder))
+
+
+def sides_of(shape: Any) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Left and right, and bottom and top, of a path in pixels."""
+    across, up = zip(*re.findall(r"(-?[\d.]+),(-?[\d.]+)", shape.path), strict=True)
+    return (min(map(float, across)), max(map(float, across))), (min(map(float, up)), max(map(float, up)))
+
+
+def shape_of(shape: Any) -> dict[str, Any]:
+    """What `LabPage.shapes` is to find of a shape whose sizes are pixels."""
+    across, up = sides_of(shape)
+    right, up = sum(across) / 2, sum(up) / 2
+    words = re.sub("<.*?>", "", shape.label.text or "")
+    return {"xanchor": shape.xanchor, "yanchor": shape.yanchor, "text": words, "right": right, "up": up}
+
+
+def same_mark(one: dict[str, Any] | None, wanted: dict[str, Any]) -> bool:
+    """Whether a shape is drawn as wanted, to the pixel."""
+    pixels = ("right", "up")
+    return one is not None and all(
+        abs(one[key] - wanted[key]) < 1 if key in pixels else alike(one[key], wanted[key]) for key in wanted
+    )
 
 
 def alike(one: Any, other: Any) -> bool:

@@ -13,6 +13,13 @@ pytestmark = pytest.mark.browser
 STEPS = {"length": "ArrowRight", "group_size": "ArrowRight", "neighbor_window": "ArrowLeft"}
 STORM = 50
 
+REACH = ".sv-lab .sv-card:nth-child(2) .js-plotly-plot"
+PLACE = """(plot, [size, window]) => {
+    const { xaxis, yaxis } = plot._fullLayout;
+    return [xaxis._offset + xaxis.d2p(size), yaxis._offset + yaxis.d2p(window)];
+}"""
+"""Where a setting lies in the reach map's figure, in pixels."""
+
 
 @pytest.fixture(scope="module")
 def asked():
@@ -41,13 +48,18 @@ def assert_as_computed(lab, asked):
     assert cells[0][0] == asked.run(first).accuracy
 
 
+def reach_of(lab):
+    """Everything drawn on the reach map."""
+    return lab.traces("Reach"), lab.shapes("Reach")
+
+
 @pytest.mark.parametrize("name", STEPS)
 def test_a_key_press_changes_all_four_panels(lab, asked, name):
-    before = lab.traces("Reach"), lab.told(511, list(range(512))), lab.sentences()
+    before = reach_of(lab), lab.told(511, list(range(512))), lab.sentences()
     lab.press(name, STEPS[name])
     lab.settle()
     assert_as_computed(lab, asked)
-    after = lab.traces("Reach"), lab.told(511, list(range(512))), lab.sentences()
+    after = reach_of(lab), lab.told(511, list(range(512))), lab.sentences()
     assert all(old != new for old, new in zip(before, after, strict=True))
     assert lab.handle(name).get_attribute("aria-valuetext") == lab.box(name).input_value()
     assert list(lab.stamps().values()) == ["live"] * 4
@@ -58,6 +70,34 @@ def test_a_drag_of_the_mouse_changes_all_four_panels(lab, asked, name):
     assert lab.drag(name) != START[name]
     lab.settle()
     assert_as_computed(lab, asked)
+
+
+def test_a_moved_setting_is_drawn_without_the_map_under_it(lab):
+    plot = lab.page.locator(REACH)
+    plot.evaluate("(plot) => { window.svPlots = 0; plot.on('plotly_beforeplot', () => (window.svPlots += 1)); }")
+    for name in ("group_size", "neighbor_window"):
+        lab.press(name, STEPS[name])
+        lab.settle()
+    (dot, _), state = lab.shapes("Reach"), lab.ask("(app.state.group_size, app.state.neighbor_window)")
+    assert (round(dot["xanchor"]), round(dot["yanchor"])) == state != (START["group_size"], START["neighbor_window"])
+    assert lab.page.evaluate("window.svPlots") == 0
+    lab.press("length", STEPS["length"])
+    lab.settle()
+    assert lab.page.evaluate("window.svPlots") > 0
+
+
+def test_a_click_on_the_reach_map_sets_both_numbers(lab, asked):
+    box = lab.page.locator(REACH).bounding_box()
+    for place, near in (((16, 160), (16, 160)), ((16, 160), (16, 160)), ((8, 80), (8, 80))):  # one on the dot itself
+        across, down = lab.page.locator(REACH).evaluate(PLACE, place)
+        lab.page.mouse.move(box["x"] + across, box["y"] + down)
+        lab.page.locator(f"{REACH} .hoverlayer text").first.wait_for()
+        assert f"G = {near[0]}, w_n = " in lab.page.locator(f"{REACH} .hoverlayer").text_content()
+        lab.page.mouse.click(box["x"] + across, box["y"] + down)
+        lab.until(lambda near=near: lab.ask("app.state.group_size") == near[0])
+        assert abs(lab.ask("app.state.neighbor_window") - near[1]) <= 2, "a row of the map is three or four windows"
+        lab.settle()
+        assert_as_computed(lab, asked)
 
 
 def test_a_number_box_takes_what_the_slider_has_no_stop_for(lab, asked):

@@ -141,7 +141,7 @@ def test_instant_panels_are_updated_in_place(state):
     for group_size in (2, 8, 16):
         state.group_size = group_size
         assert all(before is after for before, after in zip(traces, reach.figure.widget.data, strict=True))
-        assert list(trace(reach, "setting").x) == [group_size]
+        assert [shape.xanchor for shape in reach.figure.widget.layout.shapes] == [group_size] * 2
         assert position.map is shown
 
 
@@ -209,14 +209,31 @@ def test_a_page_that_asks_gets_the_state_of_now_and_then_updates(state):
     widget, sent = panel.figure.widget, []
     widget.send = lambda content, buffers=None: sent.append(content)
     state.group_size = 8
-    (last,) = [row for row in widget._widget_data if row["name"] == "setting"]
-    assert list(last["x"]) == [8], "a page may open at any time"
+    assert [shape["xanchor"] for shape in widget._widget_layout["shapes"]] == [8, 8], "a page may open at any time"
     widget._handle_custom_msg({"kind": "state"}, [])
     assert sent == [{"kind": "state"}]
     state.group_size = 2
     widget._handle_custom_msg({"kind": "state"}, [])
-    (last,) = [row for row in widget._widget_data if row["name"] == "setting"]
-    assert list(last["x"]) == [2]
+    assert [shape["xanchor"] for shape in widget._widget_layout["shapes"]] == [2, 2]
+
+
+def test_a_moved_setting_is_sent_as_shapes_alone(state):
+    panel, sent = ReachPanel(state), []
+    widget, figure = panel.figure.widget, panel.figure.shown
+    for kind in ("relayout", "restyle", "update", "addTraces"):
+        widget.observe(lambda change, kind=kind: change.new and sent.append((kind, change.new)), f"_py2js_{kind}")
+    state.group_size = 3
+    ((kind, message),) = sent
+    assert (kind, list(message["relayout_data"])) == ("relayout", ["shapes"])
+    assert [shape["xanchor"] for shape in message["relayout_data"]["shapes"]] == [3, 3]
+    assert panel.figure.shown is figure
+    sent.clear()
+    state.length = 1024
+    assert panel.figure.shown is not figure
+    ((kind, message),) = sent
+    assert kind == "update" and "shapes" not in message["layout_data"]
+    state.group_size = 200
+    assert max(panel.figure.widget.data[0].x) >= 200
 
 
 def test_choosing_a_head_redraws_it_and_keeps_it(settled):

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jupyter_browser import Faults, browser_page
+from lab_page import SHAPES
 
 from selfextend_viz.plots import map_state, plot_reach
 from selfextend_viz.positions import SelfExtend, relative_positions
@@ -162,7 +163,6 @@ TOLD = """(length) => {
     const view = document.querySelector('.sv-map').mapView;
     return [...Array(length).keys()].map((i) => view.told(1, length - 1, i));
 }"""
-DRAWN = "(name) => document.querySelector('.js-plotly-plot').data.find((trace) => trace.name === name)"
 CONTRAST = """() => {
     const whole = (color) => (color.startsWith('color(srgb') ? 1 : 255);
     const numbers = (color) => color.match(/[\\d.]+/g).slice(0, 3).map((value) => value / whole(color));
@@ -175,10 +175,6 @@ CONTRAST = """() => {
         return (Math.max(ink, back) + 0.05) / (Math.min(ink, back) + 0.05);
     });
 }"""
-
-
-def figures_of(page, name):
-    return page.evaluate(DRAWN, name)
 
 
 @pytest.fixture(scope="module")
@@ -200,7 +196,9 @@ def test_sliders_and_menus_choose_what_was_computed(written, page, scheme):
         slider.focus()
         tab.keyboard.press("ArrowRight")
         expect_told(tab, SelfExtend(8, 4))
-        assert figures_of(tab, "setting")["x"] == [8]
+        dot, words = tab.locator(".js-plotly-plot").evaluate(SHAPES)
+        assert (dot["name"], round(dot["xanchor"])) == ("setting", 8)
+        assert (round(dot["right"]), round(dot["up"]), words["text"]) == (0, 0, "G = 8, w_n = 4")
         assert "SelfExtend(G=8, w_n=4)" in tab.locator(".sv-view-map .sv-words").inner_text()
         assert "SelfExtend(G=8, w_n=4)" not in (tab.locator(".js-plotly-plot").get_attribute("aria-label"))
         box = tab.get_by_role("slider", name="w").bounding_box()

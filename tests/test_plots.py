@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from lab_page import sides_of
 from method_matrix import METHOD_CASES
 
 from selfextend_viz.bench.rows import BenchRow
@@ -38,6 +39,7 @@ from selfextend_viz.plots import (
     worst_head,
 )
 from selfextend_viz.plots.hatching import boundary, edges, hatch
+from selfextend_viz.plots.reach import move_setting
 from selfextend_viz.positions import Band, Method, PlainRoPE, SelfExtend, relative_positions, tiles, true_position
 
 METHOD = SelfExtend(group_size=4, neighbor_window=6)
@@ -297,13 +299,37 @@ def test_reach_figure_shows_the_map_the_line_and_the_dot() -> None:
     np.testing.assert_array_equal(heatmap.customdata, data.reach)
     np.testing.assert_allclose(heatmap.z, np.log2(data.reach / L))
     assert heatmap.x.tolist() == data.group_sizes.tolist() and heatmap.y.tolist() == data.windows.tolist()
-    dot, line = named(figure, "setting"), named(figure, "N")
-    assert (list(dot.x), list(dot.y)) == ([4], [6])
+    line, (dot, words) = named(figure, "N"), figure.layout.shapes
+    assert [(shape.name, shape.xanchor, shape.yanchor) for shape in (dot, words)] == [
+        ("setting", 4, 6),
+        ("setting in words", 4, 6),
+    ]
+    assert words.label.text == "<b>G = 4, w_n = 6</b>"
     assert list(line.y)[:-1] == [wide for wide in data.widest if wide is not None]
     assert figure.layout.title.text.startswith("N fits")
     short = plot_reach(context_length=L, length=400, group_size=4, neighbor_window=6)
     assert short.layout.title.text.startswith("N does not fit")
     assert [trace.name for trace in short.data] == [trace.name for trace in plot_reach(context_length=L).data]
+
+
+def test_a_setting_moves_on_its_map_as_if_drawn_anew() -> None:
+    numbers = {"context_length": L, "length": 40}
+    figure = plot_reach(**numbers, group_size=4, neighbor_window=6)
+    for group_size, window in ((1, 0), (60, 15), (64, 3)):
+        moved = move_setting(figure, **numbers, group_size=group_size, neighbor_window=window)
+        assert moved is figure
+        assert moved.to_json() == plot_reach(**numbers, group_size=group_size, neighbor_window=window).to_json()
+    with pytest.raises(ValueError, match="at most 15"):
+        move_setting(figure, **numbers, group_size=4, neighbor_window=16)
+
+
+def test_the_settings_words_stay_on_the_map() -> None:
+    for group_size, window, side, height in ((1, 0, 1, 1), (64, 0, -1, 1), (64, L - 1, -1, -1), (4, 6, 1, 0)):
+        words = plot_reach(context_length=L, group_size=group_size, neighbor_window=window).layout.shapes[1]
+        across, up = sides_of(words)
+        assert np.sign(across).tolist() == [side, side]
+        assert np.sign(sum(up)) == height
+    assert [shape.visible for shape in plot_reach(context_length=L).layout.shapes] == [False, False]
 
 
 def test_reach_reaches_far_enough_to_show_n_fitting() -> None:

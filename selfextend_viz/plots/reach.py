@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from selfextend_viz.plots.hatching import edges
-from selfextend_viz.plots.theme import INK, METHOD_COLOR, STOCK_COLOR, dress, label
+from selfextend_viz.plots.theme import INK, LABEL_BACKGROUND, LABEL_INK, METHOD_COLOR, STOCK_COLOR, dress, label
 from selfextend_viz.positions import SelfExtend, inside_trained_region, suggest, whole_number
 
 RULE_SHARES = (1 / 2, 2 / 3)
@@ -20,6 +20,16 @@ RULE_SHARES = (1 / 2, 2 / 3)
 
 LEFT_EDGE = 0.75
 """Where the map begins: a little left of G = 1, whose column is drawn whole."""
+
+DOT = 8.5
+"""Radius of the current setting's dot, in pixels."""
+CIRCLE = (
+    "M8.5,0 C8.5,4.69 4.69,8.5 0,8.5 C-4.69,8.5 -8.5,4.69 -8.5,0 "
+    "C-8.5,-4.69 -4.69,-8.5 0,-8.5 C4.69,-8.5 8.5,-4.69 8.5,0 Z"
+)
+"""The dot, as a path around its middle; plotly's paths know curves, not arcs."""
+LETTER = 6.7
+"""Room for one letter of the dot's words, in pixels: the plate behind them is as wide as they are long."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,7 @@ def reach_table(
     """
     setting = SelfExtend(group_size, neighbor_window)
     whole_number("length", length)
-    largest = _enough(context_length, length, setting)
+    largest = enough(context_length, length, setting)
     sizes = sorted({2**power for power in range(largest.bit_length())} | {group_size})
     lines: list[tuple[Any, ...]] = []
     for size in sizes:
@@ -165,39 +175,72 @@ def plot_reach(
     -------
     plotly.graph_objects.Figure
         Traces ``reach`` (the heatmap: x is G on a log axis, y is w_n), ``too short`` (hatched), ``rule 1/2``,
-        ``rule 2/3``, ``N edge``, ``N`` and ``setting``, always these seven, in this order.
+        ``rule 2/3``, ``N edge`` and ``N``, always these six, in this order; shapes ``setting`` (the dot) and
+        ``setting in words``, anchored at the setting.
 
     Raises
     ------
     TypeError, ValueError
         If a number is not whole or out of range, w_n >= L, or only one of the setting's two is given.
     """
+    setting = _setting_of(context_length, group_size, neighbor_window)
+    if largest_group_size is None:
+        largest_group_size = enough(context_length, length, setting)
+    data = reach_map(context_length=context_length, length=length, largest_group_size=largest_group_size)
+    figure = go.Figure(
+        data=[_heatmap(data, context_length), *_lines(data)],
+        layout={"annotations": _labels(data, context_length, length), **_axes(data, context_length)},
+    )
+    dress(figure, title=f"How far Self-Extend carries a model trained at {context_length:,} tokens", height=460)
+    return _marked(figure, context_length, length, setting)
+
+
+def _setting_of(context_length: int, group_size: int | None, neighbor_window: int | None) -> SelfExtend | None:
+    """The setting, if one is given and L can carry it."""
     if (group_size is None) != (neighbor_window is None):
         raise ValueError(
             f"a setting needs both numbers, not group_size {group_size} and neighbor_window {neighbor_window}; "
             "give both or neither"
         )
-    setting = None
-    if group_size is not None and neighbor_window is not None:
-        setting = SelfExtend(group_size, neighbor_window)
-        setting.capacity(context_length)
-    if largest_group_size is None:
-        largest_group_size = _enough(context_length, length, setting)
-    data = reach_map(context_length=context_length, length=length, largest_group_size=largest_group_size)
-    figure = go.Figure(
-        data=[_heatmap(data, context_length), *_lines(data), _dot(setting)],
-        layout={"annotations": _labels(data, context_length, length, setting), **_axes(data, context_length)},
-    )
-    title, subtitle = f"How far Self-Extend carries a model trained at {context_length:,} tokens", ""
-    if length is not None and setting is not None:
-        numbers = {"group_size": setting.group_size, "neighbor_window": setting.neighbor_window}
-        title = "N fits" if setting.capacity(context_length) >= length else "N does not fit"
-        title = f"{title}: {setting} reaches {setting.capacity(context_length):,} tokens, N is {length:,}"
-        subtitle = reach_sentence(context_length=context_length, length=length, **numbers)
-    return dress(figure, title=title, subtitle=subtitle, height=460)
+    if group_size is None or neighbor_window is None:
+        return None
+    setting = SelfExtend(group_size, neighbor_window)
+    setting.capacity(context_length)
+    return setting
 
 
-def _enough(context_length: int, length: int | None, setting: SelfExtend | None) -> int:
+def move_setting(
+    figure: go.Figure, *, context_length: int, length: int, group_size: int, neighbor_window: int
+) -> go.Figure:
+    """Make a figure of :func:`plot_reach` show another setting; its L, N and :func:`enough` must be the same.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        The same figure.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :class:`~selfextend_viz.positions.SelfExtend` does, and if w_n >= L.
+    """
+    return _marked(figure, context_length, length, _setting_of(context_length, group_size, neighbor_window))
+
+
+def _marked(figure: go.Figure, context_length: int, length: int | None, setting: SelfExtend | None) -> go.Figure:
+    """The same figure with the setting's dot on its map and, if N is drawn, the finding as its title."""
+    figure.layout.shapes = _marks(setting, context_length, int(figure.data[0].x[-1]))
+    if length is None or setting is None:
+        return figure
+    numbers = {"group_size": setting.group_size, "neighbor_window": setting.neighbor_window}
+    reach = setting.capacity(context_length)
+    fits = "N fits" if reach >= length else "N does not fit"
+    figure.layout.title.text = f"{fits}: {setting} reaches {reach:,} tokens, N is {length:,}"
+    figure.layout.title.subtitle.text = reach_sentence(context_length=context_length, length=length, **numbers)
+    return figure
+
+
+def enough(context_length: int, length: int | None, setting: SelfExtend | None) -> int:
     """A power of two that leaves room to the right of N at w_n = L / 2, and of the setting."""
     needed = max(
         64, setting.group_size if setting else 1, 3 * (length or 1) // whole_number("context_length", context_length)
@@ -260,23 +303,33 @@ def _lines(data: ReachMap) -> list[dict[str, Any]]:
     return marks
 
 
-def _dot(setting: SelfExtend | None) -> dict[str, Any]:
-    return dict(
-        type="scatter",
-        name="setting",
-        x=[setting.group_size] if setting else [],
-        y=[setting.neighbor_window] if setting else [],
-        mode="markers",
-        marker={"size": 17, "color": METHOD_COLOR, "line": {"color": "#ffffff", "width": 3}},
-        hovertemplate="current setting: G = %{x}, w_n = %{y}<extra></extra>",
-        showlegend=False,
-    )
+def _marks(setting: SelfExtend | None, context_length: int, largest_group_size: int) -> list[dict[str, Any]]:
+    """The current setting's dot and its words on a plate: shapes, which plotly can move without drawing the map."""
+    size, window = (setting.group_size, setting.neighbor_window) if setting else (1, 0)
+    words = f"<b>G = {size}, w_n = {window:,}</b>"
+    width = math.ceil(LETTER * (len(words) - len("<b></b>"))) + 10
+    left = -DOT - 5 - width if size >= largest_group_size / 4 else DOT + 5
+    margin = context_length / 16
+    up = DOT + 3 if window < margin else -DOT - 3 if window >= context_length - 1 - margin else 0
+    common: dict[str, Any] = {
+        "visible": setting is not None,
+        "layer": "above",
+        "type": "path",  # a circle's or a rectangle's pixels below 0 are lost on a log axis (plotly.js 4.1)
+        "xanchor": size,
+        "yanchor": window,
+        "xsizemode": "pixel",
+        "ysizemode": "pixel",
+    }
+    corners = ((left, up - 11), (left + width, up - 11), (left + width, up + 11), (left, up + 11))
+    rim = {"color": "#ffffff", "width": 3}
+    said = {"text": words, "textposition": "middle center", "font": {"color": LABEL_INK, "size": 12}}
+    dot = dict(name="setting", path=CIRCLE, fillcolor=METHOD_COLOR, line=rim)
+    plate = dict(name="setting in words", path=f"M{'L'.join(f'{x},{y}' for x, y in corners)}Z", label=said)
+    return [{**common, **dot}, {**common, **plate, "fillcolor": LABEL_BACKGROUND, "line": {"width": 0}}]
 
 
-def _labels(
-    data: ReachMap, context_length: int, length: int | None, setting: SelfExtend | None
-) -> list[dict[str, Any]]:
-    """Direct labels: the side where N is too long, the rule, and the dot; hidden where there is nothing to name."""
+def _labels(data: ReachMap, context_length: int, length: int | None) -> list[dict[str, Any]]:
+    """Direct labels: the side where N is too long, and the rule; hidden where there is nothing to name."""
     blocked = [size for size, wide in zip(data.group_sizes, data.widest, strict=False) if wide is None]
     sizes = data.group_sizes.tolist()
     text = f"N = {length:,}<br>does not fit" if length is not None and blocked else ""
@@ -287,15 +340,7 @@ def _labels(
     text = "authors' rule: below the<br>dashes (2/3 L) or dots (1/2 L)" if rule else ""
     corner: dict[str, Any] = {"xanchor": "right", "yanchor": "bottom", "yshift": 8}
     found.append(label(text, x=math.log10(size), y=window, on_map=True, **corner))
-    if setting is None:
-        return [*found, label("", x=0, y=0)]
-    words = f"<b>G = {setting.group_size}, w_n = {setting.neighbor_window:,}</b>"
-    right = setting.group_size >= sizes[-1] / 4
-    side: dict[str, Any] = {"xanchor": "right", "xshift": -14} if right else {"xanchor": "left", "xshift": 14}
-    return [
-        *found,
-        label(words, x=math.log10(setting.group_size), y=setting.neighbor_window, on_map=True, **side),
-    ]
+    return found
 
 
 def _axes(data: ReachMap, context_length: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from selfextend_viz.plots import explain_pair, plot_position_map, plot_reach, reach_sentence
 from selfextend_viz.plots.map_bands import map_state, row_table
-from selfextend_viz.plots.reach import reach_table
+from selfextend_viz.plots.reach import enough, move_setting, reach_table
 from selfextend_viz.positions import PlainRoPE
 from selfextend_viz.widgets.card import Card, Table
 from selfextend_viz.widgets.controls import BadSetting, LabState
@@ -103,13 +103,18 @@ class ReachPanel(Panel):
 
     def __init__(self, state: LabState, *, height: int = 240) -> None:
         self.state = state
+        self._map: tuple[int, ...] = ()
         super().__init__("Reach", self.draw(), height=height, listen=self._listen)
         self.say(self.words())
         state.observe(self._follow, "revision")
 
     def draw(self) -> go.Figure:
-        """The figure of the current state."""
-        figure = plot_reach(**self._numbers)
+        """The figure of the current state: the one on screen with its dot moved, where the map stays the same."""
+        numbers, state = self._numbers, self.state
+        wanted = (state.context_length, state.length, enough(state.context_length, state.length, state.method))
+        if wanted == self._map:
+            return move_setting(self.figure.shown, **numbers)
+        self._map, figure = wanted, plot_reach(**numbers)
         self._bar_names = figure.data[0].colorbar.ticktext
         return figure
 

@@ -34,7 +34,8 @@ class CardFigure(go.FigureWidget):
 class LiveFigure:
     """One `FigureWidget` that stays on screen while plain figures are copied into it.
 
-    Only what differs is sent: trace data are changed in place, layout is changed leaf by leaf, in one batch.
+    Only what differs is sent: trace data are changed in place, layout is changed leaf by leaf, in one batch; shapes
+    are sent apart, since the page can draw them without the rest.
 
     Parameters
     ----------
@@ -102,7 +103,9 @@ class LiveFigure:
         with self.widget.batch_update():
             for living, old, new in zip(self.widget.data[:same], self._traces, traces, strict=False):
                 put(living, changes(old, new))
-            put(self.widget.layout, changes(self._layout, layout))
+            put(self.widget.layout, changes(without_shapes(self._layout), without_shapes(layout)))
+        if self._layout.get("shapes") != layout.get("shapes"):  # whole and alone: figure.js then draws nothing else
+            self.widget.layout.shapes = layout.get("shapes")
         self.shown, self._traces, self._layout = figure, traces, layout
         if anew:
             self._listen(self.widget)
@@ -125,6 +128,11 @@ def copied(value: Any) -> Any:
     return [copied(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
+def without_shapes(layout: dict[str, Any]) -> dict[str, Any]:
+    """All of a layout but its shapes."""
+    return {key: value for key, value in layout.items() if key != "shapes"}
+
+
 def shared_prefix(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> int:
     """How many leading traces of two figures are of the same type."""
     count = 0
@@ -138,8 +146,10 @@ def shared_prefix(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> int:
 def changes(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """The leaves in which nested dict `new` differs from `old`, as (plotly path, value); a leaf gone is None.
 
-    Lists of dicts of one length (shapes, annotations) are compared item by item; all else is a leaf.
+    Lists of dicts of one length (annotations) are compared item by item; all else is a leaf.
     """
+    if old is new:
+        return
     if isinstance(old, dict) and isinstance(new, dict):
         for key in [*new, *(gone for gone in old if gone not in new)]:
             yield from changes(old.get(key), new.get(key), f"{path}.{key}" if path else key)
@@ -261,5 +271,8 @@ def for_card(layout: dict[str, Any], height: int) -> dict[str, Any]:
         bar.update(title={**bar.get("title", {}), "font": small}, thickness=10)
     for note in kept.get("annotations", ()):
         note["font"] = {**note.get("font", {}), **small}
+    for shape in kept.get("shapes", ()):
+        if "label" in shape:
+            shape["label"]["font"] = {**shape["label"].get("font", {}), **small}
     margin = {"t": 24, "b": 30, "l": 40, "r": 6}
     return {**kept, "height": height, "autosize": True, "font": small, "margin": margin}

@@ -25,11 +25,35 @@ function currentState(model) {
   });
 }
 
+// plotly's widget marks whatever Python sends with a key that plotly.js does not know, and plotly.js draws all anew for
+// an unknown key. Where only shapes are sent it does not see the mark, and draws nothing but them. It then tells of them
+// as of something done on the page, which Python need not hear.
+const MARK = "_doNotReportToPy";
+const onlyShapes = (change) => Boolean(change) && Object.keys(change).join() === "shapes";
+
+function drawShapesAlone({ FigureModel }) {
+  const { get, set, shapesAlone } = FigureModel.prototype;
+  if (shapesAlone) return;
+  Object.assign(FigureModel.prototype, {
+    shapesAlone: true,
+    get(name) {
+      const value = get.call(this, name);
+      const change = name === "_py2js_relayout" && value?.relayout_data;
+      if (onlyShapes(change)) Object.defineProperty(change, MARK, { value: true, writable: true, enumerable: false });
+      return value;
+    },
+    set(name, value) {
+      if (name !== "_js2py_relayout" || !onlyShapes(value.relayout_data)) set.call(this, name, value);
+    },
+  });
+}
+
 export default () => {
   let starting = null;
 
   async function start(model) {
     const library = await plotly();
+    drawShapesAlone(library);
     await currentState(model);
     const figure = library.default();
     figure.initialize({ model });
