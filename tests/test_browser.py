@@ -78,7 +78,7 @@ def test_a_moved_setting_is_drawn_without_the_map_under_it(lab):
     for name in ("group_size", "neighbor_window"):
         lab.press(name, STEPS[name])
         lab.settle()
-    (dot, _), state = lab.shapes("Reach"), lab.ask("(app.state.group_size, app.state.neighbor_window)")
+    (*_, dot, _), state = lab.shapes("Reach"), lab.ask("(app.state.group_size, app.state.neighbor_window)")
     assert (round(dot["xanchor"]), round(dot["yanchor"])) == state != (START["group_size"], START["neighbor_window"])
     assert lab.page.evaluate("window.svPlots") == 0
     lab.press("length", STEPS["length"])

@@ -98,7 +98,7 @@ def test_pages_open_on_the_current_numbers_and_stay_small(tmp_path):
 def test_the_reach_explorer_shows_and_keeps_what_the_library_computes(tmp_path):
     explorer = reach_explorer(context_length=256, length=1024)
     explorer.state.set(group_size=3, neighbor_window=64)
-    assert [(shape.xanchor, shape.yanchor) for shape in explorer.panel.figure.widget.layout.shapes] == [(3, 64)] * 2
+    assert [(shape.xanchor, shape.yanchor) for shape in explorer.panel.figure.widget.layout.shapes[2:]] == [(3, 64)] * 2
     numbers = {"context_length": 256, "length": 1024, "group_size": 3, "neighbor_window": 64}
     assert explorer.panel.text == reach_sentence(**numbers)
     path = explorer.to_html(tmp_path / "reach.html", lengths=[1024, 512], group_sizes=[3, 5], neighbor_windows=[64])
@@ -107,8 +107,8 @@ def test_the_reach_explorer_shows_and_keeps_what_the_library_computes(tmp_path):
     state, said = view["frames"]["1|0|0"]
     plain = figure_state(plot_reach(**numbers))
     assert state["data"] == plain["data"]
-    assert [shape["xanchor"] for shape in state["layout"]["shapes"]] == [3, 3]
-    assert state["layout"]["shapes"][0] == plain["layout"]["shapes"][0]
+    assert [shape["xanchor"] for shape in state["layout"]["shapes"][2:]] == [3, 3]
+    assert state["layout"]["shapes"][2] == plain["layout"]["shapes"][2]
     assert "does not fit" in said
 
 
@@ -118,7 +118,7 @@ def test_a_snapshot_is_a_plain_figure_of_what_is_shown():
     assert type(figure) is go.Figure
     assert "L=256, N=1024, G=8, w_n=64" in figure.layout.title.text
     assert explorer.panel.text.split(":")[0] in figure.layout.title.subtitle.text
-    assert [(shape.name, shape.xanchor, shape.yanchor) for shape in figure.layout.shapes] == [
+    assert [(shape.name, shape.xanchor, shape.yanchor) for shape in figure.layout.shapes[2:]] == [
         ("setting", 8, 64),
         ("setting in words", 8, 64),
     ]

@@ -196,7 +196,7 @@ def test_sliders_and_menus_choose_what_was_computed(written, page, scheme):
         slider.focus()
         tab.keyboard.press("ArrowRight")
         expect_told(tab, SelfExtend(8, 4))
-        dot, words = tab.locator(".js-plotly-plot").evaluate(SHAPES)
+        *_, dot, words = tab.locator(".js-plotly-plot").evaluate(SHAPES)
         assert (dot["name"], round(dot["xanchor"])) == ("setting", 8)
         assert (round(dot["right"]), round(dot["up"]), words["text"]) == (0, 0, "G = 8, w_n = 4")
         assert "SelfExtend(G=8, w_n=4)" in tab.locator(".sv-view-map .sv-words").inner_text()

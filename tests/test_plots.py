@@ -299,7 +299,7 @@ def test_reach_figure_shows_the_map_the_line_and_the_dot() -> None:
     np.testing.assert_array_equal(heatmap.customdata, data.reach)
     np.testing.assert_allclose(heatmap.z, np.log2(data.reach / L))
     assert heatmap.x.tolist() == data.group_sizes.tolist() and heatmap.y.tolist() == data.windows.tolist()
-    line, (dot, words) = named(figure, "N"), figure.layout.shapes
+    line, (_, _, dot, words) = named(figure, "N"), figure.layout.shapes
     assert [(shape.name, shape.xanchor, shape.yanchor) for shape in (dot, words)] == [
         ("setting", 4, 6),
         ("setting in words", 4, 6),
@@ -325,11 +325,18 @@ def test_a_setting_moves_on_its_map_as_if_drawn_anew() -> None:
 
 def test_the_settings_words_stay_on_the_map() -> None:
     for group_size, window, side, height in ((1, 0, 1, 1), (64, 0, -1, 1), (64, L - 1, -1, -1), (4, 6, 1, 0)):
-        words = plot_reach(context_length=L, group_size=group_size, neighbor_window=window).layout.shapes[1]
+        words = plot_reach(context_length=L, group_size=group_size, neighbor_window=window).layout.shapes[-1]
         across, up = sides_of(words)
         assert np.sign(across).tolist() == [side, side]
         assert np.sign(sum(up)) == height
-    assert [shape.visible for shape in plot_reach(context_length=L).layout.shapes] == [False, False]
+    assert not any(shape.visible for shape in plot_reach(context_length=L).layout.shapes)
+
+
+def test_the_settings_words_lie_over_the_maps() -> None:
+    shapes = plot_reach(context_length=L, length=40, group_size=4, neighbor_window=6).layout.shapes
+    assert [shape.name for shape in shapes] == ["too long", "authors' rule", "setting", "setting in words"]
+    assert "N = 40" in shapes[0].label.text and "dashes (2/3 L)" in shapes[1].label.text
+    assert all(shape.visible for shape in shapes)
 
 
 def test_reach_reaches_far_enough_to_show_n_fitting() -> None:

@@ -11,7 +11,8 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from selfextend_viz.plots.hatching import edges
-from selfextend_viz.plots.theme import INK, LABEL_BACKGROUND, LABEL_INK, METHOD_COLOR, STOCK_COLOR, dress, label
+from selfextend_viz.plots.reach_marks import map_labels, setting_marks
+from selfextend_viz.plots.theme import INK, STOCK_COLOR, dress
 from selfextend_viz.positions import SelfExtend, inside_trained_region, suggest, whole_number
 
 RULE_SHARES = (1 / 2, 2 / 3)
@@ -20,16 +21,6 @@ RULE_SHARES = (1 / 2, 2 / 3)
 
 LEFT_EDGE = 0.75
 """Where the map begins: a little left of G = 1, whose column is drawn whole."""
-
-DOT = 8.5
-"""Radius of the current setting's dot, in pixels."""
-CIRCLE = (
-    "M8.5,0 C8.5,4.69 4.69,8.5 0,8.5 C-4.69,8.5 -8.5,4.69 -8.5,0 "
-    "C-8.5,-4.69 -4.69,-8.5 0,-8.5 C4.69,-8.5 8.5,-4.69 8.5,0 Z"
-)
-"""The dot, as a path around its middle; plotly's paths know curves, not arcs."""
-LETTER = 6.7
-"""Room for one letter of the dot's words, in pixels: the plate behind them is as wide as they are long."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +166,8 @@ def plot_reach(
     -------
     plotly.graph_objects.Figure
         Traces ``reach`` (the heatmap: x is G on a log axis, y is w_n), ``too short`` (hatched), ``rule 1/2``,
-        ``rule 2/3``, ``N edge`` and ``N``, always these six, in this order; shapes ``setting`` (the dot) and
-        ``setting in words``, anchored at the setting.
+        ``rule 2/3``, ``N edge`` and ``N``, always these six, in this order; shapes ``too long`` and
+        ``authors' rule`` (words), ``setting`` (the dot) and ``setting in words``.
 
     Raises
     ------
@@ -189,7 +180,7 @@ def plot_reach(
     data = reach_map(context_length=context_length, length=length, largest_group_size=largest_group_size)
     figure = go.Figure(
         data=[_heatmap(data, context_length), *_lines(data)],
-        layout={"annotations": _labels(data, context_length, length), **_axes(data, context_length)},
+        layout={"shapes": _labels(data, context_length, length), **_axes(data, context_length)},
     )
     dress(figure, title=f"How far Self-Extend carries a model trained at {context_length:,} tokens", height=460)
     return _marked(figure, context_length, length, setting)
@@ -229,7 +220,8 @@ def move_setting(
 
 def _marked(figure: go.Figure, context_length: int, length: int | None, setting: SelfExtend | None) -> go.Figure:
     """The same figure with the setting's dot on its map and, if N is drawn, the finding as its title."""
-    figure.layout.shapes = _marks(setting, context_length, int(figure.data[0].x[-1]))
+    labels = figure.layout.shapes[:2]
+    figure.layout.shapes = [*labels, *setting_marks(setting, context_length, int(figure.data[0].x[-1]))]
     if length is None or setting is None:
         return figure
     numbers = {"group_size": setting.group_size, "neighbor_window": setting.neighbor_window}
@@ -303,44 +295,15 @@ def _lines(data: ReachMap) -> list[dict[str, Any]]:
     return marks
 
 
-def _marks(setting: SelfExtend | None, context_length: int, largest_group_size: int) -> list[dict[str, Any]]:
-    """The current setting's dot and its words on a plate: shapes, which plotly can move without drawing the map."""
-    size, window = (setting.group_size, setting.neighbor_window) if setting else (1, 0)
-    words = f"<b>G = {size}, w_n = {window:,}</b>"
-    width = math.ceil(LETTER * (len(words) - len("<b></b>"))) + 10
-    left = -DOT - 5 - width if size >= largest_group_size / 4 else DOT + 5
-    margin = context_length / 16
-    up = DOT + 3 if window < margin else -DOT - 3 if window >= context_length - 1 - margin else 0
-    common: dict[str, Any] = {
-        "visible": setting is not None,
-        "layer": "above",
-        "type": "path",  # a circle's or a rectangle's pixels below 0 are lost on a log axis (plotly.js 4.1)
-        "xanchor": size,
-        "yanchor": window,
-        "xsizemode": "pixel",
-        "ysizemode": "pixel",
-    }
-    corners = ((left, up - 11), (left + width, up - 11), (left + width, up + 11), (left, up + 11))
-    rim = {"color": "#ffffff", "width": 3}
-    said = {"text": words, "textposition": "middle center", "font": {"color": LABEL_INK, "size": 12}}
-    dot = dict(name="setting", path=CIRCLE, fillcolor=METHOD_COLOR, line=rim)
-    plate = dict(name="setting in words", path=f"M{'L'.join(f'{x},{y}' for x, y in corners)}Z", label=said)
-    return [{**common, **dot}, {**common, **plate, "fillcolor": LABEL_BACKGROUND, "line": {"width": 0}}]
-
-
 def _labels(data: ReachMap, context_length: int, length: int | None) -> list[dict[str, Any]]:
-    """Direct labels: the side where N is too long, and the rule; hidden where there is nothing to name."""
+    """Direct labels: the side where N is too long, and the rule."""
     blocked = [size for size, wide in zip(data.group_sizes, data.widest, strict=False) if wide is None]
     sizes = data.group_sizes.tolist()
     text = f"N = {length:,}<br>does not fit" if length is not None and blocked else ""
-    place = math.log10(blocked[-1]) / 2 if blocked else 0.0
-    found = [label(text, x=place, y=context_length * 0.5, on_map=True)]
+    middle = math.sqrt(blocked[-1]) if blocked else 1.0
     rule = [(size, window) for size, window in zip(sizes, data.rule[1] if data.rule else (), strict=False) if window]
-    size, window = rule[-1] if rule else (1, 0.0)
-    text = "authors' rule: below the<br>dashes (2/3 L) or dots (1/2 L)" if rule else ""
-    corner: dict[str, Any] = {"xanchor": "right", "yanchor": "bottom", "yshift": 8}
-    found.append(label(text, x=math.log10(size), y=window, on_map=True, **corner))
-    return found
+    words = "authors' rule: below the<br>dashes (2/3 L) or dots (1/2 L)" if rule else ""
+    return map_labels(text, (middle, context_length * 0.5), words, rule[-1] if rule else (1, 0.0))
 
 
 def _axes(data: ReachMap, context_length: int) -> dict[str, Any]:
