@@ -230,8 +230,9 @@ def test_a_moved_setting_is_sent_as_shapes_alone(state):
     sent.clear()
     state.length = 1024
     assert panel.figure.shown is not figure
-    ((kind, message),) = sent
+    (kind, message), (then, labels) = sent
     assert kind == "update" and "shapes" not in message["layout_data"]
+    assert (then, list(labels["relayout_data"])) == ("relayout", ["shapes"]), "N stands on a label, too"
     state.group_size = 200
     assert max(panel.figure.widget.data[0].x) >= 200
 

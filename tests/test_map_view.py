@@ -12,7 +12,7 @@ from plotly.colors import get_colorscale
 
 from selfextend_viz.methods import ShuffledSelfExtend, SinksAtTrueDistance
 from selfextend_viz.plots.map_bands import drawn_tokens, map_state, row_table
-from selfextend_viz.plots.reach import reach_table
+from selfextend_viz.plots.reach_numbers import reach_table
 from selfextend_viz.plots.theme import NEVER_TRAINED
 from selfextend_viz.positions import PlainRoPE, SelfExtend, relative_positions
 from selfextend_viz.widgets.card import Card

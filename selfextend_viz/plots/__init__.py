@@ -24,7 +24,8 @@ from selfextend_viz.plots.perplexity import LossCurve, loss_curves, plot_perplex
 from selfextend_viz.plots.position_losses import plot_position_losses
 from selfextend_viz.plots.position_map import PositionMap, explain_pair, plot_position_map, position_map
 from selfextend_viz.plots.query_positions import QueryPositions, plot_query_positions, query_positions
-from selfextend_viz.plots.reach import ReachMap, plot_reach, reach_map, reach_sentence, reach_table
+from selfextend_viz.plots.reach import plot_reach
+from selfextend_viz.plots.reach_numbers import ReachMap, reach_map, reach_sentence, reach_table
 from selfextend_viz.plots.rotation import plot_rotation
 from selfextend_viz.plots.speed import plot_ratios
 from selfextend_viz.plots.tiles import plot_tiles

@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from selfextend_viz.plots.reach import RULE_SHARES
+from selfextend_viz.plots.reach_numbers import RULE_SHARES
 from selfextend_viz.plots.theme import HATCH, INK, METHOD_COLOR, NEVER_TRAINED, dress, label
 from selfextend_viz.positions import SelfExtend, pair_positions, whole_number
 

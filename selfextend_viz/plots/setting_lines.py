@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from selfextend_viz.plots.reach import RULE_SHARES
+from selfextend_viz.plots.reach_numbers import RULE_SHARES
 from selfextend_viz.plots.theme import INK, LABEL_INK, label
 
 STEPS = 481

@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 
 from selfextend_viz.plots import explain_pair, plot_position_map, plot_reach, reach_sentence
 from selfextend_viz.plots.map_bands import map_state, row_table
-from selfextend_viz.plots.reach import enough, move_setting, reach_table
+from selfextend_viz.plots.reach import move_setting
+from selfextend_viz.plots.reach_numbers import enough, reach_table
 from selfextend_viz.positions import PlainRoPE
 from selfextend_viz.widgets.card import Card, Table
 from selfextend_viz.widgets.controls import BadSetting, LabState
