@@ -22,6 +22,8 @@ CIRCLE = (
 """The dot, as a path around its middle; plotly's paths know curves, not arcs."""
 LETTER, BOLD_LETTER, LINE = 5.9, 6.7, 15
 """Room for a letter and for a line of a plate's words, in pixels."""
+SOLID = "rgb(20, 24, 34)"
+"""The plate behind the setting's words."""
 
 
 def map_labels(
@@ -47,7 +49,8 @@ def setting_marks(setting: SelfExtend | None, context_length: int, largest_group
     dot = {"visible": setting is not None, "path": CIRCLE, "fillcolor": METHOD_COLOR, "line": rim}
     return [
         {**_anchored("setting", (size, window)), **dot},
-        _plate("setting in words", words, (size, window), left=left, bottom=up - height / 2),
+        # Opaque: where it lies over another plate, the words below must not shine through.
+        {**_plate("setting in words", words, (size, window), left=left, bottom=up - height / 2), "fillcolor": SOLID},
     ]
 
 
