@@ -169,7 +169,10 @@ def _limits(data: PasskeyMap, context_length: int | None, reach: int | None) -> 
     last = len(data.lengths) - 0.5
     if context_length is not None and reach is not None:
         edges = _edge(data, context_length), _edge(data, reach)
-        if abs(edges[1] - edges[0]) < LABEL_COLUMNS:
+        sides = tuple(_side(edge, last) for edge in edges)
+        # A label beside its line and one over its line grow towards each other.
+        needed = LABEL_COLUMNS + 1 if sides == ("left", "center") else LABEL_COLUMNS
+        if abs(edges[1] - edges[0]) < needed:
             both = f"L = {context_length:,}, reach {reach:,}"
             words = f"L = reach = {reach:,}" if reach == context_length else both
             return [(words, sum(edges) / 2, _side(sum(edges) / 2, last)), ("", 0.0, "left")]
