@@ -28,7 +28,7 @@ def limits_over(context_length, reach):
         (320, 320, [("L = reach = 320", 1.5, "center")]),
         (200, 2000, [("L = 200", -0.5, "left"), ("reach 2,000", 5.5, "right")]),
         (600, 700, [("L = 600, reach 700", 5.0, "right")]),
-        (200, 400, [("L = 200, reach 400", 1.0, "left")]),
+        (200, 400, [("L = 200, reach 400", 2.5, "center")]),
     ],
 )
 def test_labels_of_close_limits_are_joined(context_length, reach, expected):

@@ -170,12 +170,13 @@ def _limits(data: PasskeyMap, context_length: int | None, reach: int | None) -> 
     if context_length is not None and reach is not None:
         edges = _edge(data, context_length), _edge(data, reach)
         sides = tuple(_side(edge, last) for edge in edges)
-        # A label beside its line and one over its line grow towards each other.
-        needed = LABEL_COLUMNS + 1 if sides == ("left", "center") else LABEL_COLUMNS
-        if abs(edges[1] - edges[0]) < needed:
+        towards = sides == ("left", "center")  # a label beside its line and one over its line grow towards each other
+        if abs(edges[1] - edges[0]) < LABEL_COLUMNS + towards:
             both = f"L = {context_length:,}, reach {reach:,}"
             words = f"L = reach = {reach:,}" if reach == context_length else both
-            return [(words, sum(edges) / 2, _side(sum(edges) / 2, last)), ("", 0.0, "left")]
+            middle = sum(edges) / 2
+            at = ((last - 0.5) / 2, "center") if towards else (middle, _side(middle, last))
+            return [(words, *at), ("", 0.0, "left")]
     return [
         ("", 0.0, "left") if limit is None else (f"{name} {limit:,}", edge := _edge(data, limit), _side(edge, last))
         for name, limit in (("L =", context_length), ("reach", reach))
