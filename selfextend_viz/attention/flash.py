@@ -2,7 +2,8 @@
 
 Never an N x N tensor. Exact, since disjoint bands join by their log-sum-exp. Squares and rectangles need no mask and
 waste no pair; on CPU a sliding band of W distances goes in slanted tiles of a few rows and W keys more than rows, whose
-one small mask hides the corners: that costs some pairs and saves the copies that reversed squares need.
+one small mask hides the corners: that costs some pairs and saves the copies that reversed squares need. There a lone
+query takes no tiles, but one softmax (see `lone_query`).
 """
 
 from __future__ import annotations
