@@ -222,7 +222,7 @@ def test_dynamic_decoding_is_transformers_own(method):
             parts = [model(ids[:, :30], past_key_values=cache).logits]
             parts += [model(ids[:, i : i + 1], past_key_values=cache).logits for i in range(30, LENGTH)]
         found.append(torch.cat(parts, 1))
-    # Both make their frequencies in single precision, each its own way: angles differ by 2e-6, which moves the logits by
+    # Both make their frequencies in single precision, each its own way: angles differ by 2e-6, which move the logits by
     # 2.0e-5 even in float64, and each forward rounds by up to 1.1e-5. Other frequencies make more than 1e-3.
     assert_close(found[1], found[0], atol=4e-5, rtol=0)
     assert (found[1] - logits_of(model, ids, method)).abs().max() > 1e-3
